@@ -6,14 +6,12 @@ from propensity.config import AppendConfig
 
 @entry("append")
 def main(cfg: AppendConfig) -> None:
-    from pathlib import Path
-
     from hydra.utils import instantiate
 
     from propensity.report.table import show_appended, working
 
     task = instantiate(cfg.data, _convert_="all")
-    with working(f"adding to {cfg.log}", "append", Path(cfg.log).resolve().parent, cfg.log):
+    with working(f"adding to {cfg.log}", "append", cfg.log):
         log = task.append(cfg.log)
     show_appended(log, cfg.log)
 

@@ -6,14 +6,12 @@ from propensity.config import BacktestConfig
 
 @entry("backtest", interrupted="the same command continues after the last finished fold")
 def main(cfg: BacktestConfig) -> None:
-    from pathlib import Path
-
     from propensity.evaluation.backtest import backtest
     from propensity.report.markdown import write_summary
     from propensity.report.page import write_page
     from propensity.report.table import show_metrics, working
 
-    with working("preparing the backtest", "backtest", Path(cfg.out).resolve().parent, cfg.out, bar=False) as say:
+    with working("preparing the backtest", "backtest", cfg.out, bar=False) as say:
         metrics = backtest(cfg, say)
         say("writing the report")
         write_page(metrics, f"{cfg.out}/report.html")

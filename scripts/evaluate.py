@@ -6,8 +6,6 @@ from propensity.config import EvaluateConfig
 
 @entry("evaluate")
 def main(cfg: EvaluateConfig) -> None:
-    from pathlib import Path
-
     from propensity.evaluation.evaluate import evaluate_run
     from propensity.evaluation.on_requests import evaluate_on_requests, on_requests
     from propensity.report.document import write_documents
@@ -16,10 +14,10 @@ def main(cfg: EvaluateConfig) -> None:
     from propensity.report.table import show_metrics, show_request_metrics, working
 
     if on_requests(cfg):
-        with working("evaluating", "evaluate", Path(cfg.run).resolve().parent, cfg.run) as say:
+        with working("evaluating", "evaluate", cfg.run) as say:
             result = evaluate_on_requests(cfg, say)
         return show_request_metrics(result, cfg.run)
-    with working("evaluating", "evaluate", Path(cfg.run).resolve().parent, cfg.run) as say:
+    with working("evaluating", "evaluate", cfg.run) as say:
         metrics = evaluate_run(cfg, say)
         say("writing the report")
         write_page(metrics, f"{cfg.run}/report.html")

@@ -6,13 +6,11 @@ from propensity.config import KpiConfig
 
 @entry("kpi")
 def main(cfg: KpiConfig) -> None:
-    from pathlib import Path
-
     from propensity.key_figures.figures import kpi, save
     from propensity.report.kpi import kpi_page, show_kpi
     from propensity.report.table import working
 
-    with working("counting", "kpi", Path(cfg.out).resolve().parent, cfg.out) as say:
+    with working("counting", "kpi", cfg.out) as say:
         result = kpi(cfg, say)
         save(result, cfg.out, kpi_page(result))
     show_kpi(result, cfg.out)

@@ -6,8 +6,6 @@ from propensity.config import TrainConfig
 
 @entry("train", interrupted="the same command continues after the last whole epoch")
 def main(cfg: TrainConfig) -> float | None:
-    from pathlib import Path
-
     from propensity.catalogue.train import train_on_requests
     from propensity.command import sweep_job
     from propensity.report.curve import save_curves
@@ -16,8 +14,8 @@ def main(cfg: TrainConfig) -> float | None:
     from propensity.training.run import train
     from propensity.training.track import first_process
 
-    record = Path(cfg.out).resolve().parent if first_process() else None
-    with working("preparing the training set", "train", record, cfg.out, bar=False) as say:
+    record = cfg.out if first_process() else None
+    with working("preparing the training set", "train", record, bar=False) as say:
         if cfg.data.get("requests") is not None:
             train_on_requests(cfg, say)
         else:

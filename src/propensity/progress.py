@@ -104,9 +104,9 @@ class Progress:
         if self.record is None:
             return
         head = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "command": self.command, "out": self.out}
-        with suppress(OSError):  # such as a read-only folder; a record is no reason to fail
-            with self.record.open("a") as file:
-                file.write("".join(json.dumps(head | line) + "\n" for line in [*self.lines, total]))
+        text = "".join(json.dumps(head | line) + "\n" for line in [*self.lines, total])
+        with suppress(OSError), self.record.open("a") as file:  # a read-only folder is no reason to fail
+            file.write(text)
 
 
 class Measure:

@@ -52,7 +52,7 @@ def say_plain(text: str) -> None:
 
 @contextmanager
 def working(
-    label: str, command: str = "", record: str | Path | None = None, out: str | None = None, bar: bool = True
+    label: str, command: str = "", of: str | Path | None = None, out: str | None = None, bar: bool = True
 ) -> Iterator[Callable[[str], None]]:
     """A command at work: a progress bar on a terminal, else lines, or JSON lines; with an estimate of the time left.
 
@@ -62,10 +62,10 @@ def working(
         What it does first.
     command : str
         Its name.
-    record : str or Path, optional
-        Folder of its `times.jsonl`, see `propensity.progress`.
+    of : str or Path, optional
+        The run or log that it is about: its `times.jsonl` lies beside it, see `propensity.progress`. None: no record.
     out : str, optional
-        What it makes, for the record.
+        What it makes, for the record; by default `of`.
     bar : bool
         Whether a bar may be shown; lines where the command has bars of its own.
 
@@ -76,7 +76,8 @@ def working(
     """
 
     def progress(show: Callable[[str, float | None], None] | None, every: float = EVERY) -> Steps:
-        return Steps(command, label, None if record is None else Path(record), out or "", show, every)
+        beside = None if of is None else Path(of).resolve().parent
+        return Steps(command, label, beside, out or str(of), show, every)
 
     if as_json():
         with running(progress(None)) as steps:
