@@ -1,12 +1,14 @@
 """Is a training that starts from the last network as good as one from scratch, and what does it cost?
 
-    python experiments/warm.py choose data/complete_journey runs/warm
-    python experiments/warm.py judge data/complete_journey runs/warm 0.15 0.001 0
+    python experiments/warm.py sample data/complete_journey data/warm 0.4
+    python experiments/warm.py choose data/warm runs/warm
+    python experiments/warm.py judge data/warm runs/warm 0.15 0.001 0
 
-`choose` compares rules at 2017-07-10, with labels up to 2017-07-23. `judge` uses one rule every 28 days, each time from
-the network before, and compares it with a training from scratch at 2017-08-07 and 2017-09-04. A rule is the share of
-the passes of the first training, the learning rate, and the number of last training cutoffs (0: all). Each training is
-a process of its own; its CPU-seconds include start and imports. Runs that are finished are not trained again.
+`sample` writes the log of a share of the customers. `choose` compares rules at 2017-07-10, with labels up to
+2017-07-23. `judge` uses one rule every 28 days, each time from the network before, and compares it with a training from
+scratch at 2017-08-07 and 2017-09-04. A rule is the share of the passes of the first training, the learning rate, and
+the number of last training cutoffs (0: all). Each training is a process of its own; its CPU-seconds include start and
+imports. Runs that are finished are not trained again.
 """
 
 from __future__ import annotations
@@ -16,7 +18,11 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import polars as pl
 
 from propensity.command import configuration
 from propensity.data.event_log import EventLog, to_day
@@ -33,6 +39,13 @@ SETTINGS = {
     "champion": "network",
     "data.cutoff.count": 10,
 }
+
+
+def sample(log: str, out: str, share: str) -> None:
+    """Write the log of some customers, the same share whatever their number."""
+    opened = EventLog.open(log)
+    chosen = opened.id_hash() < np.uint64(float(share) * 2**64)
+    replace(opened.of_customers(chosen), customers=opened.customers.filter(pl.Series(chosen))).save(out)
 
 
 def fit(log: str, out: str, end: str, earlier: str = "", share: str = "", rate: str = "", cutoffs: str = "") -> None:
@@ -97,7 +110,9 @@ def judge(log: str, out: Path, *rule: str) -> None:
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if sys.argv[1] == "train":
+    if sys.argv[1] == "sample":
+        sample(*sys.argv[2:])
+    elif sys.argv[1] == "train":
         fit(*sys.argv[2:])
     elif sys.argv[1] == "choose":
         choose(sys.argv[2], Path(sys.argv[3]))

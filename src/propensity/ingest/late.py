@@ -70,7 +70,10 @@ def correction(head: LogHead, new: EventLog, corrections: str | None) -> Correct
     DataError
         If the log has all events of the delivery already.
     """
-    lines, last = lines_of(new), head.last_event_day
+    last = head.last_event_day
+    if new.first_event_day > last and new.event_key is None:
+        return Correction(NONE, {}, {}, {})
+    lines = lines_of(new)
     late = lines.filter(pl.col("day") <= last)
     columns = [*LINE[1:], *KEYS]
     earlier = earlier_events(head, late.select("customer", "day").unique(), columns) if late.height else None

@@ -364,7 +364,7 @@ def _against_strongest(metrics: dict[str, Any]) -> Table:
 def _differences(metrics: dict[str, Any], baselines: Sequence[str]) -> Table:
     """Difference and verdict of every metric, a column for each of some baselines."""
     table = plain_table(f"{_reference(metrics)} minus {', '.join(baselines)}")
-    table.add_column("metric", no_wrap=True)
+    table.add_column("metric")  # its titles wrap, so that no verdict is cut on a terminal of 80 columns
     for baseline in baselines:
         table.add_column(baseline, justify="right", no_wrap=True)
     for key, metric in shown_metrics(metrics).items():
