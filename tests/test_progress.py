@@ -39,7 +39,7 @@ def test_a_command_that_fails_is_in_the_record_and_no_estimate_is_made_from_it(t
 
 
 def test_the_estimate_is_the_median_of_earlier_commands_of_the_name_less_the_time_since(tmp_path: Path) -> None:
-    total = {"command": "score", "step": "total", "outcome": "done"}
+    total: dict[str, str | float] = {"command": "score", "step": "total", "outcome": "done"}
     lines = [total | {"wall_seconds": seconds} for seconds in (400.0, 300.0, 9000.0)]
     lines += [total | {"command": "train", "wall_seconds": 5.0}]
     (tmp_path / "times.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"command": "sc')

@@ -116,4 +116,4 @@ def test_deliveries_that_wait_together_are_checked_one_after_the_other(
     assert [each["file"][-8:-4] for each in results["append"]["appended"]] == ["2-20", "late", "2-21"]
     assert results["append"] == append(night, results)
     log = EventLog.open(night.log)
-    assert (len(log), log.size, log.customers.filter(customer=7)["suppressed"].to_list()) == (3, 3, [True])
+    assert (len(log), log.size, log.customers.filter(customer="7")["suppressed"].to_list()) == (3, 3, [True])
