@@ -197,6 +197,16 @@ def test_a_window_without_revenue_has_purchases_but_no_lift():
     assert cells["revenue_lift"]["reason"] == "no revenue in the evaluated offers in slice 'all' at 2024-03-04"
 
 
+def test_a_window_without_a_purchase_compares_no_models():
+    labels, low = random_market(4)
+    empty = labels._replace(bought=np.zeros_like(labels.bought), revenue=np.zeros_like(labels.revenue))
+    high = Prediction(np.minimum(1.0, 2.0 * low.probability), low.revenue)
+    result = evaluate([empty], {"a": [high], "b": [low]}, reference="a", resamples=20)
+    cell = result["differences"]["b"]["mean"]["all"]["log_loss"]
+    assert cell["value"] > 0.0 and cell["low"] is None and cell["verdict"] is None and "nobody bought" in cell["reason"]
+    assert not any("is better than" in sentence for sentence in result["warnings"])
+
+
 def test_missing_pairs_count_as_zero_and_are_reported():
     labels, ours = random_market(10)
     scored = np.random.default_rng(10).random(labels.bought.shape) < 0.8

@@ -177,10 +177,19 @@ def _difference_cells(ours: ModelTables, theirs: ModelTables, metrics: Sequence[
         difference = metric.difference(values, theirs.tables[cutoff][name][metric.name])
         undefined = ours if np.isnan(values[0]) else theirs
         result = _cell(difference, lambda: _reason(undefined, cutoff, name, metric))
+        if result["low"] is not None and _purchases(ours, cutoff, name) == 0.0:
+            result |= {"low": None, "high": None, "reason": f"nobody bought an offer in slice {name!r}: no comparison"}
         word = verdict(bootstrap_interval(difference), metric.lower_is_better) if result["low"] is not None else None
-        return result | {"minimum_detectable_effect": finite(minimum_detectable_effect(difference)), "verdict": word}
+        detectable = finite(minimum_detectable_effect(difference)) if result["low"] is not None else None
+        return result | {"minimum_detectable_effect": detectable, "verdict": word}
 
     return _each_cell(ours, metrics, cell)
+
+
+def _purchases(model: ModelTables, cutoff: str, name: str) -> float:
+    """Number of pairs of a slice that bought, at a cutoff or at all of them for the mean."""
+    at = [context for context in model.contexts if cutoff in ("mean", context.labels.cutoff)]
+    return float(sum(context.purchases[name][0] for context in at))
 
 
 def _each_cell(
