@@ -51,12 +51,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--events", type=int, nargs=2, default=[1_000_000, 100_000_000], help="sizes of the logs")
     parser.add_argument("--lines", type=int, default=135_000, help="lines of the delivery")
     parser.add_argument("--read", type=int, default=5_000_000, help="events of the log that is read")
+    parser.add_argument(
+        "--late", type=float, default=0.0, help="share of the lines that are of one of the 3 days before"
+    )
     parser.add_argument("--within", type=Path, help="folder for the logs; about 40 bytes an event")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of results.md")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(dir=options.within) as folder:
-        appended = append_costs(options.events, options.lines, Path(folder))
-        read = read_costs(options.read, Path(folder))
+        appended = append_costs(options.events, options.lines, Path(folder), options.late)
+        read = read_costs(options.read, Path(folder), options.late)
     results = options.out / "results.md"
     about = f"{machine()} · {date.today().isoformat()} · {commit()}"
     text = results.read_text() if results.is_file() else "# Speed compared with reference implementations\n"
@@ -117,8 +120,8 @@ def items_of(random: Any, size: int) -> Any:
     return np.minimum(random.geometric(8 / ITEMS, size), ITEMS - 1)
 
 
-def delivery(folder: Path, lines: int, customers: int, day: int, seed: int) -> None:
-    """Write the lines of a day: one in a hundred is of a new customer."""
+def delivery(folder: Path, lines: int, customers: int, day: int, seed: int, late: float = 0.0) -> None:
+    """Write the lines of a day, some of them of the 3 days before: one in a hundred is of a new customer."""
     import numpy as np
     import polars as pl
 
@@ -127,12 +130,13 @@ def delivery(folder: Path, lines: int, customers: int, day: int, seed: int) -> N
     random = np.random.default_rng(seed)
     who = random.integers(0, customers, lines)
     new = random.random(lines) < 0.01
+    days = START + DAYS + day - np.where(random.random(lines) < late, random.integers(1, 4, lines), 0)
     folder.mkdir(parents=True)
     ids = [f"c{n:08d}x" if added else f"c{n:08d}" for n, added in zip(who.tolist(), new.tolist(), strict=True)]
     pl.DataFrame(
         {
             "customer": ids,
-            "day": pl.Series(np.full(lines, START + DAYS + day, np.int32)).cast(pl.Date),
+            "day": pl.Series(days.astype(np.int32)).cast(pl.Date),
             "item": [f"i{n:05d}" for n in items_of(random, lines).tolist()],
             "order": who + 10_000_000 * day,
             "quantity": np.ones(lines),
@@ -142,12 +146,12 @@ def delivery(folder: Path, lines: int, customers: int, day: int, seed: int) -> N
     ).write_parquet(folder / "lines.parquet")
 
 
-def append_costs(sizes: list[int], lines: int, folder: Path) -> list[dict[str, Any]]:
+def append_costs(sizes: list[int], lines: int, folder: Path, late: float = 0.0) -> list[dict[str, Any]]:
     """CPU-seconds of appending one delivery to logs of different sizes, in turns, and bytes that it adds."""
     logs = [folder / f"log-{size}" for size in sizes]
     for size, log in zip(sizes, logs, strict=True):
         base_log(size, log)
-    delivery(folder / "day", lines, min(sizes) // EVENTS_OF_A_CUSTOMER, 0, seed=1)
+    delivery(folder / "day", lines, min(sizes) // EVENTS_OF_A_CUSTOMER, 0, 1, late)
     own: dict[int, list[tuple[float, float]]] = {size: [] for size in sizes}
     for k in range(ROUNDS + 1):  # the first round compiles
         for size, log in list(zip(sizes, logs, strict=True))[:: 1 if k % 2 else -1]:
@@ -175,7 +179,7 @@ def append_costs(sizes: list[int], lines: int, folder: Path) -> list[dict[str, A
     return rows
 
 
-def read_costs(events: int, folder: Path) -> dict[str, Any]:
+def read_costs(events: int, folder: Path, late: float = 0.0) -> dict[str, Any]:
     """CPU-seconds of market statistics and all inputs from a log with segments, and from the same log compacted."""
     from propensity.ingest.append import append
     from propensity.ingest.compact import compact
@@ -183,7 +187,7 @@ def read_costs(events: int, folder: Path) -> dict[str, Any]:
     log = folder / "read"
     base_log(events, log)
     for day in range(SEGMENTS):
-        delivery(folder / f"day-{day}", events // DAYS, events // EVENTS_OF_A_CUSTOMER, day, seed=2 + day)
+        delivery(folder / f"day-{day}", events // DAYS, events // EVENTS_OF_A_CUSTOMER, day, 2 + day, late)
         append(source_of(folder / f"day-{day}"), log)
     shutil.copytree(log, folder / "whole")
     compact(folder / "whole")
@@ -234,6 +238,7 @@ def page(appended: list[dict[str, Any]], read: dict[str, Any], options: Any, abo
     )
     slower = read["read"] / read["whole"] - 1
     command = f"python benchmarks/append.py --events {options.events[0]} {options.events[1]} --read {options.read}"
+    command += f" --late {options.late}" if options.late else ""
     return f"""{HEADING}
 
 One delivery of {options.lines:,} lines, {small["delivered"]:,} bytes as Parquet, is appended to a small and to a large

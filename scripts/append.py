@@ -11,7 +11,7 @@ def main(cfg: AppendConfig) -> None:
     from propensity.report.table import show_appended, working
 
     task = instantiate(cfg.data, _convert_="all")
-    with working(f"adding to {cfg.log}"):
+    with working(f"adding to {cfg.log}", "append", cfg.log):
         log = task.append(cfg.log)
     show_appended(log, cfg.log)
 

@@ -9,11 +9,13 @@ def main(cfg: BacktestConfig) -> None:
     from propensity.evaluation.backtest import backtest
     from propensity.report.markdown import write_summary
     from propensity.report.page import write_page
-    from propensity.report.table import say, show_metrics
+    from propensity.report.table import show_metrics, working
 
-    metrics = backtest(cfg, say)
-    write_page(metrics, f"{cfg.out}/report.html")
-    write_summary(metrics, f"{cfg.out}/report.md")
+    with working("preparing the backtest", "backtest", cfg.out, bar=False) as say:
+        metrics = backtest(cfg, say)
+        say("writing the report")
+        write_page(metrics, f"{cfg.out}/report.html")
+        write_summary(metrics, f"{cfg.out}/report.md")
     show_metrics(metrics, cfg.out)
 
 

@@ -12,8 +12,9 @@ def main(cfg: ClvConfig) -> None:
     from propensity.value.run import values
 
     check_folder(cfg.out)
-    with working("valuing customers"):
+    with working("valuing customers", "clv", cfg.out) as say:
         valuation = values(cfg)
+        say("writing tables and page")
         save_values(valuation, cfg.out, value_page(valuation))
     show(valuation.summary, cfg.out)
 

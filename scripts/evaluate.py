@@ -14,14 +14,15 @@ def main(cfg: EvaluateConfig) -> None:
     from propensity.report.table import show_metrics, show_request_metrics, working
 
     if on_requests(cfg):
-        with working("evaluating") as say:
+        with working("evaluating", "evaluate", cfg.run) as say:
             result = evaluate_on_requests(cfg, say)
         return show_request_metrics(result, cfg.run)
-    with working("evaluating") as say:
+    with working("evaluating", "evaluate", cfg.run) as say:
         metrics = evaluate_run(cfg, say)
-    write_page(metrics, f"{cfg.run}/report.html")
-    write_summary(metrics, f"{cfg.run}/report.md")
-    write_documents(metrics, cfg.run)
+        say("writing the report")
+        write_page(metrics, f"{cfg.run}/report.html")
+        write_summary(metrics, f"{cfg.run}/report.md")
+        write_documents(metrics, cfg.run)
     show_metrics(metrics, cfg.run)
 
 

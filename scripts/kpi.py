@@ -10,7 +10,7 @@ def main(cfg: KpiConfig) -> None:
     from propensity.report.kpi import kpi_page, show_kpi
     from propensity.report.table import working
 
-    with working("counting") as say:
+    with working("counting", "kpi", cfg.out) as say:
         result = kpi(cfg, say)
         save(result, cfg.out, kpi_page(result))
     show_kpi(result, cfg.out)

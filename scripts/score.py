@@ -13,11 +13,11 @@ def main(cfg: ScoreConfig) -> None:
     if uses_bundle(cfg) and not by_offer(cfg):
         from propensity.serving.batch import score_from_config as score_bundle
 
-        with working("scoring") as say:
+        with working("scoring", "score", cfg.run, cfg.out or "scores") as say:
             result = score_bundle(cfg, cfg.out or "scores", say)
         return show_batch(result, cfg.out or "scores")
     out = cfg.out or "scores.parquet"
-    with working("scoring") as say:
+    with working("scoring", "score", cfg.run, out) as say:
         scores = score_from_config(cfg, out, say)
     show_request_scores(scores, out) if by_request(cfg) else show_scores(scores, out)
 

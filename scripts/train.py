@@ -10,14 +10,16 @@ def main(cfg: TrainConfig) -> float | None:
     from propensity.command import sweep_job
     from propensity.report.curve import save_curves
     from propensity.report.sweep import finish_job
-    from propensity.report.table import say, show_run
+    from propensity.report.table import show_run, working
     from propensity.training.run import train
     from propensity.training.track import first_process
 
-    if cfg.data.get("requests") is not None:
-        train_on_requests(cfg, say)
-    else:
-        train(cfg)
+    record = cfg.out if first_process() else None
+    with working("preparing the training set", "train", record, bar=False) as say:
+        if cfg.data.get("requests") is not None:
+            train_on_requests(cfg, say)
+        else:
+            train(cfg)
     if not first_process():
         return None
     save_curves(cfg.out)

@@ -14,7 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 LADDER = (
     {"kernel", "errors", "scratch", "csv_cell", "limit"},
-    {"checksum", "disk", "secret", "config"},
+    {"checksum", "disk", "secret", "config", "progress"},
     {"atomic"},
     {"audit"},
     {"engine", "data", "mistake", "usage", "limits", "trust", "conf_file", "mapping_key"},
@@ -35,7 +35,7 @@ BESIDE = {  # siblings that may see each other
     ("metric", "scores"),
 }
 WITHOUT_TORCH = (
-    *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell"),
+    *("kernel", "errors", "checksum", "disk", "scratch", "atomic", "audit", "secret", "csv_cell", "progress"),
     *("trust", "limit", "limits", "mistake", "config", "conf_file", "mapping_key", "usage", "command", "cli"),
     *("engine", "data", "feature", "simulate", "ingest", "task"),
     *("metric", "scores", "decision", "key_figures", "report", "ab", "value"),

@@ -18,6 +18,7 @@ import yaml
 from propensity import __version__
 from propensity.config import conf_folder, scripts_folder
 from propensity.errors import ConfigurationError, PropensityError
+from propensity.progress import VARIABLE, as_json
 
 FIRST = ("init", "prepare", "train", "evaluate", "score", "decide", "export", "serve")  # the order of use; then others
 SHORT = {  # verb -> setting that is given without its name
@@ -27,7 +28,8 @@ SHORT = {  # verb -> setting that is given without its name
     "registry_promote": "name",
     "registry_rollback": "shop",
 }
-HELP = "propensity <verb> --help shows the groups, settings and examples of a verb."
+HELP = """propensity <verb> --help shows the groups, settings and examples of a verb.
+progress=json writes JSON lines about progress on stderr, for every verb."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"propensity {__version__}")
         else:
             stem, rest = split(words, verbs())
-            script = scripts_folder() / f"{stem}.py"
+            script, rest = scripts_folder() / f"{stem}.py", without_progress(stem, rest)
             # Lightning starts the further processes of a distributed training by sys.argv.
             sys.argv = [str(script), *(setting(stem, word) for word in rest)]
             loaded(script)()
@@ -53,6 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:  # before the command itself can say how it continues
         print("propensity: interrupted; nothing was started", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def without_progress(stem: str, words: Sequence[str]) -> list[str]:
+    """The words without `progress=text` or `progress=json`, which hold for every verb; the nightly run has its own.
+
+    >>> without_progress("score", ["run=runs/demo", "progress=text"]), without_progress("nightly", ["progress=json"])
+    (['run=runs/demo'], ['progress=json'])
+    """
+    chosen = [] if stem == "nightly" else [word for word in words if word.startswith("progress=")]
+    if chosen:
+        os.environ[VARIABLE] = chosen[-1].partition("=")[2]
+        as_json()  # refuses another word
+    return [word for word in words if word not in chosen]
 
 
 def setting(stem: str, word: str) -> str:

@@ -109,3 +109,17 @@ def test_integer_ids_of_a_delivery_are_the_padded_ids_of_the_log(entry: str, tmp
     rows = dict(log.customers.select("customer", "suppressed").iter_rows())
     assert rows == {"007": True, "008": False, "9": True, "A1": True}
     assert np.diff(log.offsets).tolist() == [2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("first", ["customer,consent,channel,day\n1,yes,mail,2024-01-01\n", "customer,consent\n1,no\n"])
+def test_appended_consents_without_rows_add_no_column_to_a_log_that_has_consents(first: str, tmp_path: Path) -> None:
+    old = prepare(delivery(tmp_path, "first", "2024-01-10", "12", first), tmp_path / "log")
+    empty = first.split("\n")[0] + "\n"
+    log = append(delivery(tmp_path, "second", "2024-01-20", "3", empty), tmp_path / "log")
+    assert log.customers.schema == old.customers.schema
+
+
+def test_appended_consents_without_rows_mean_that_nobody_consented_where_the_log_has_none(tmp_path: Path) -> None:
+    prepare(delivery(tmp_path, "first", "2024-01-10", "12", None), tmp_path / "log")
+    log = append(delivery(tmp_path, "second", "2024-01-20", "3", "customer,consent\n"), tmp_path / "log")
+    assert log.customers["suppressed"].to_list() == [None, None, None]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import yaml
 
 from nightly.tiny_shop import SETTINGS, deliver, make_shop, run
+from propensity.data.event_log import EventLog
 from propensity.nightly.delivery import Delivered
-from propensity.nightly.log_steps import checked, task_of
+from propensity.nightly.log_steps import append, check, checked, fetch, task_of
 from propensity.nightly.night import Night
 from propensity.nightly.shop import read_shop
 
@@ -88,3 +90,30 @@ def test_a_consent_may_be_withdrawn_by_a_customer_of_the_log_without_an_event(
         assert checked(night, delivery)["state"] == "ok"
         if not night.log.exists():
             task_of(night, delivery, "2024-02-22").prepare(night.log)
+
+
+def test_deliveries_that_wait_together_are_checked_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of two files of one day withdraws a consent of a customer who is in the first delivery only."""
+    settings = {"files": "deliveries/sales-{date}*.csv"}
+    consents = {"data.source.consents": {"path": "deliveries/consents-{date}.csv", "customer": "card", "consent": "ok"}}
+    shop = make_shop(tmp_path / "shop", deliveries=settings, data={**SETTINGS["data"], **consents})
+    monkeypatch.chdir(shop.parent)
+    folder = shop.parent / "deliveries"
+    (folder / "sales-2024-02-19.csv").unlink()
+    sales = {"2024-02-20": "7,2024-02-20,a", "2024-02-21": "8,2024-02-21,a", "2024-02-21-late": "9,2024-02-19,b"}
+    for name, line in sales.items():
+        (folder / f"sales-{name}.csv").write_text(f"card,day,sku,paid,category\n{line},2.5,k\n")
+    for day, line in (("2024-02-20", "7,yes"), ("2024-02-21", "7,no")):
+        (folder / f"consents-{day}.csv").write_text(f"card,ok\n{line}\n")
+    night = Night(read_shop(shop), shop.parent, "2024-02-23", None, lambda text: None)
+    results: dict[str, dict[str, Any]] = {"fetch": fetch(night, {})}
+    results["check"] = check(night, results)
+    assert [each["state"] for each in results["check"]["deliveries"]].count("held") == 2
+    results["append"] = append(night, results)
+    assert [each["state"] for each in results["append"]["deliveries"]] == ["ok"] * 3
+    assert [each["file"][-8:-4] for each in results["append"]["appended"]] == ["2-20", "late", "2-21"]
+    assert results["append"] == append(night, results)
+    log = EventLog.open(night.log)
+    assert (len(log), log.size, log.customers.filter(customer="7")["suppressed"].to_list()) == (3, 3, [True])

@@ -146,13 +146,15 @@ def test_an_empty_delivery_is_held_back_unless_it_is_expected(shop: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_delivery_before_the_end_of_the_log_is_held_back(shop: Path) -> None:
+def test_a_delivery_of_an_earlier_day_is_appended_and_one_that_the_log_has_is_held_back(shop: Path) -> None:
     deliver(shop, 2)
     run(shop, 2).require()
     deliver(shop, 1)
+    table = pl.read_csv(deliver(shop, 2, "sales-2024-02-23.csv"))
+    table[::-1].write_csv(shop.parent / "deliveries/sales-2024-02-23.csv")  # the same lines in other bytes
     outcome = run(shop, 3)
-    assert [each["state"] for each in outcome.summary["deliveries"]] == ["held"]
-    with pytest.raises(DataError, match="the delivery begins on 2024-02-21, but the log ends on 2024-02-22"):
+    assert [each["state"] for each in outcome.summary["deliveries"]] == ["appended", "held"]
+    with pytest.raises(DataError, match="but the log ends on 2024-02-22 and has its"):
         outcome.require()
 
 

@@ -56,3 +56,16 @@ def test_every_row_of_the_differences_to_many_models_has_its_metric(monkeypatch:
     assert len(starts) == 2
     assert all(line.split("  ")[0].strip() for block in tables for line in block[:5])
     assert all(any(name in line for line in lines) for name in names)
+
+
+def test_no_difference_or_verdict_is_cut_on_a_terminal_of_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(width=80, record=True)
+    monkeypatch.setattr(table, "SCREEN", screen)
+    metrics = with_champion("network")
+    one = next(iter(metrics["differences"].values()))
+    more = dict.fromkeys(("logistic", "popularity", "lightgbm"), one)
+    show_metrics(metrics | {"differences": metrics["differences"] | more}, "runs/none")
+    text = screen.export_text()
+    assert "…" not in text
+    rows = [line for line in text.splitlines() if sum(word in ("win", "tie", "loss") for word in line.split()) == 4]
+    assert len(rows) > 5, "cut words are none of these"

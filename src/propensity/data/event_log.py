@@ -24,7 +24,7 @@ from propensity.data.day import EPOCH as EPOCH
 from propensity.data.day import to_date as to_date
 from propensity.data.day import to_day as to_day
 from propensity.data.fingerprint import fingerprint as fingerprint
-from propensity.data.log_column import ARRAYS, CONTACTS, ENGAGEMENT, OPTIONAL
+from propensity.data.log_column import ARRAYS, CONTACTS, ENGAGEMENT, KEYS, OPTIONAL
 from propensity.data.log_column import COLUMNS as COLUMNS
 from propensity.data.log_column import MISSING as MISSING
 from propensity.data.log_column import NO_TIME as NO_TIME
@@ -33,7 +33,14 @@ from propensity.data.log_reader import read_base
 from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_log import merged_log
 from propensity.data.merged_meta import with_former
-from propensity.data.segment import SegmentList, known_fingerprints, list_segments, read_segment, remove_unlisted
+from propensity.data.segment import (
+    Segment,
+    SegmentList,
+    known_fingerprints,
+    list_segments,
+    read_segment,
+    remove_unlisted,
+)
 from propensity.data.valid import check_totals, chunks, event_days, largest_amounts
 from propensity.errors import ConfigurationError, DamageError
 from propensity.kernel.event import PURCHASE, Events, fixed
@@ -70,6 +77,8 @@ class EventLog:
     cost: np.ndarray | None = absent()  # (E,) float32, currency, of goods or of a message, NaN if not known
     contact: np.ndarray | None = absent()  # (E,) int32, row of `contacts`, -1 for an event without one
     probability: np.ndarray | None = absent()  # (E,) float32, in (0, 1], of being sent exactly this, NaN if not known
+    order_key: np.ndarray | None = absent(repr=False)  # (E,) int32, hash of the id of the order, 0 without one
+    event_key: np.ndarray | None = absent(repr=False)  # (E,) int32, hash of the id of the line, 0 without one
     contacts: pl.DataFrame | None = absent()  # distinct campaign, offer, arm, experiment of messages and responses
     engagement: EventLog | None = absent()  # events of `ENGAGEMENT_KINDS` of the same customers and items
     gathered: MergedColumns | None = absent(repr=False, compare=False)  # of a log with segments
@@ -165,8 +174,8 @@ class EventLog:
 
     @property
     def column_types(self) -> dict[str, type]:
-        """NumPy types of the columns with one value per event, with those of `OPTIONAL` that the log has."""
-        present: dict[str, type] = {name: kind for name, kind in OPTIONAL.items() if self._has(name)}
+        """NumPy types of the columns with one value per event, with those of `OPTIONAL` and `KEYS` that the log has."""
+        present: dict[str, type] = {name: kind for name, kind in {**OPTIONAL, **KEYS}.items() if self._has(name)}
         return {**COLUMNS, **present}
 
     def _has(self, name: str) -> bool:
@@ -176,7 +185,9 @@ class EventLog:
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Every array of the log by the name of its file, without .npy."""
-        own = {name: getattr(self, name) for name in (*ARRAYS, *(name for name in OPTIONAL if self._has(name)))}
+        own = {
+            name: getattr(self, name) for name in (*ARRAYS, *(name for name in (*OPTIONAL, *KEYS) if self._has(name)))
+        }
         if self.engagement is None:
             return own
         apart = {name: getattr(self.engagement, name) for name in ("offsets", *self.engagement.column_types)}
@@ -262,7 +273,7 @@ class EventLog:
             visible = np.concatenate([np.zeros(0, bool), *(part < day for part in self.blocks("day"))])
         else:
             visible = self.day < day
-        return replace(self._where(visible), engagement=engagement)
+        return replace(self._where(visible, keys=False), engagement=engagement)
 
     def of_customers(self, chosen: np.ndarray) -> EventLog:
         """Leave out the events of some customers, who lose their rows.
@@ -280,10 +291,12 @@ class EventLog:
         log = self._where(np.repeat(chosen, np.diff(self.offsets)))
         return replace(log, offsets=np.append(log.offsets[:-1][chosen], log.offsets[-1]))
 
-    def _where(self, visible: np.ndarray) -> EventLog:
-        """The events for which `visible` (E,) is true."""
+    def _where(self, visible: np.ndarray, keys: bool = True) -> EventLog:
+        """The events for which `visible` (E,) is true; with their `KEYS`, which only an append reads, or without."""
         counts = np.add.reduceat(np.append(visible, False), self.offsets[:-1]) * (np.diff(self.offsets) > 0)
-        columns: dict[str, Any] = {name: self._values(name, visible) for name in self.column_types}
+        columns: dict[str, Any] = {} if keys else dict.fromkeys(KEYS)
+        names = [name for name in self.column_types if keys or name not in KEYS]
+        columns |= {name: self._values(name, visible) for name in names}
         return replace(self, offsets=offsets_of(counts), **columns)
 
     def _values(self, name: str, visible: np.ndarray) -> np.ndarray:
@@ -396,7 +409,13 @@ class EventLog:
         return start + with_events[np.logical_or.reduceat(bought, offsets[with_events] - offsets[0])]
 
     @classmethod
-    def open(cls, folder: str | Path, verify: bool = False, segments: SegmentList | None = None) -> EventLog:
+    def open(
+        cls,
+        folder: str | Path,
+        verify: bool = False,
+        segments: SegmentList | None = None,
+        further: Segment | None = None,
+    ) -> EventLog:
         """Memory-map a log. Sizes, ranges and order are always checked.
 
         Parameters
@@ -407,6 +426,8 @@ class EventLog:
             Whether to compare all files with their checksums first.
         segments : SegmentList, optional
             Segments that the log had; those after them are not read. By default all are.
+        further : Segment, optional
+            A segment that the log does not have yet.
 
         Returns
         -------
@@ -429,23 +450,24 @@ class EventLog:
                 raise ConfigurationError(f"no event log at {folder}; make one with propensity prepare out={folder}")
             mark = log_mark(folder)
             try:
-                return cls._open(folder, verify, segments)
+                return cls._open(folder, verify, segments, further)
             except DamageError:
                 if log_mark(folder) == mark:
                     raise  # otherwise the log was replaced while it was read
 
     @classmethod
-    def _open(cls, folder: Path, verify: bool, former: SegmentList | None) -> EventLog:
+    def _open(cls, folder: Path, verify: bool, former: SegmentList | None, further: Segment | None) -> EventLog:
         """A log as its folder is at present, or with its former segments."""
         base = read_base(folder, verify)
         segments = list_segments(folder, base.meta)
         remove_unlisted(segments)
         if former is not None and former.names == segments.names[: len(former.names)] and former.base == segments.base:
             segments = former
-        if not segments.names:
+        if not segments.names and further is None:
             log = cls(**base.arrays, **base.frames, meta=base.meta)
             return replace(log, engagement=log.sibling(base.engagement)) if base.engagement else log
-        parts = merged_log(base, [read_segment(segments, k) for k in range(len(segments.names))])
+        present = [read_segment(segments, k) for k in range(len(segments.names))]
+        parts = merged_log(base, present if further is None else [*present, further])
         meta = with_former(parts.meta, known_fingerprints(segments))
         log = cls._gathered(parts.columns, item_known=parts.item_known, meta=meta, **parts.frames)
         parts.columns.describe(segments, log)
@@ -476,7 +498,7 @@ class EventLog:
         EventLog
             A log of these events.
         """
-        fields: dict[str, Any] = {**dict.fromkeys((*OPTIONAL, "engagement", "gathered")), **columns}
+        fields: dict[str, Any] = {**dict.fromkeys((*OPTIONAL, *KEYS, "engagement", "gathered")), **columns}
         return replace(self, **fields)
 
     def save(self, folder: str | Path, notes: Mapping[str, str] | None = None) -> EventLog:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from propensity.data.log_column import ARRAYS, OPTIONAL
+from propensity.data.log_column import ARRAYS, KEYS, OPTIONAL
 
 if TYPE_CHECKING:
     from propensity.data.event_log import EventLog
@@ -29,7 +29,7 @@ def fingerprint(log: EventLog) -> str:
     digest = hashlib.sha256()
     parts = [(log, [*ARRAYS, *(name for name in OPTIONAL if name in log.column_types)])]
     if log.engagement is not None:
-        parts.append((log.engagement, ["offsets", *log.engagement.column_types]))
+        parts.append((log.engagement, ["offsets", *(name for name in log.engagement.column_types if name not in KEYS)]))
     for part, names in parts:
         for name in names:
             for block in part.blocks(name):

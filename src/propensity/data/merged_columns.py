@@ -1,5 +1,7 @@
 """Columns of an old and a new log as one: of each customer first the old events, then the new.
 
+Events of customers with late events, see `propensity.data.late_events`, are sorted by day.
+
 E events of N customers, who are merged some at a time. Nothing is read before a column is used.
 """
 
@@ -16,7 +18,8 @@ import numpy as np
 
 from propensity.data.column_store import CHUNK, release_pages
 from propensity.data.fingerprint import fingerprint
-from propensity.data.log_column import COLUMNS, MISSING, OPTIONAL
+from propensity.data.late_events import LateEvents
+from propensity.data.log_column import COLUMNS, KEYS, MISSING, OPTIONAL
 from propensity.data.segment import SegmentList, known_fingerprints, note_fingerprint
 from propensity.kernel.event import fixed
 from propensity.kernel.ragged import offsets_of
@@ -90,9 +93,9 @@ def merged_blocks(
             for name, dtype in types.items()
         }
         old_rows, new_rows = (each[first:stop] for each in rows)
-        present = old_rows[old_rows >= 0]  # consecutive rows of the old log
+        present = old_rows[old_rows >= 0]  # they ascend
         ends = old["offsets"][present[0] : present[-1] + 2] if present.size else np.zeros(1, np.int64)
-        old_rows = np.where(old_rows >= 0, np.cumsum(old_rows >= 0) - 1, -1)
+        old_rows = np.where(old_rows >= 0, old_rows - (present[0] if present.size else 0), -1)
         for name, column in merged.items():
             before = _values(old, name, ends[0], ends[-1])
             before = codes[name][before].astype(column.dtype) if name in codes else before
@@ -106,7 +109,7 @@ def merged_blocks(
 def _values(columns: Columns, name: str, start: int, stop: int) -> np.ndarray:
     """Values of a column in [start, stop); those of a log without the column are missing."""
     if name not in columns:
-        return np.full(stop - start, MISSING[name], OPTIONAL[name])
+        return np.full(stop - start, MISSING[name], {**OPTIONAL, **KEYS}[name])
     return np.asarray(columns[name][start:stop])
 
 
@@ -124,13 +127,18 @@ class MergedColumns:
         Row of each merged customer in the base, -1 for a customer of a segment only.
     codes : mapping of str to numpy.ndarray
         Merged code of each code of the base, with -1 appended, of the columns where they differ.
+    late : LateEvents, optional
+        Customers whose events of the base have to be sorted with those of the tail.
     """
 
-    def __init__(self, base: Columns, tail: Columns, row: np.ndarray, codes: Columns) -> None:
-        self.base, self.tail, self.codes = base, dict(tail), codes
-        self.rows = row, np.arange(row.size)
-        self.offsets = merged_offsets(base["offsets"], tail["offsets"], self.rows)
-        optional = {name: kind for name, kind in OPTIONAL.items() if name in base or name in tail}
+    def __init__(
+        self, base: Columns, tail: Columns, row: np.ndarray, codes: Columns, late: LateEvents | None = None
+    ) -> None:
+        self.base, self.tail, self.codes, self.late = base, dict(tail), codes, late
+        self.rows = row if late is None else late.rows_elsewhere(row), np.arange(row.size)
+        tail_offsets = tail["offsets"] if late is None else late.offsets
+        self.offsets = merged_offsets(base["offsets"], tail_offsets, self.rows)
+        optional = {name: kind for name, kind in {**OPTIONAL, **KEYS}.items() if name in base or name in tail}
         self.types: dict[str, Any] = {**COLUMNS, **optional}
         self.numbered = False  # whether orders of the tail continue those of the base
         self.segments: SegmentList | None = None
@@ -173,7 +181,8 @@ class MergedColumns:
         if name == "order":
             self._number()
         types, memory = {name: self.types[name]}, None if out is None else {name: out}
-        for _, columns in merged_blocks(self.base, self.tail, self.rows, self.codes, types, self.offsets, memory):
+        tail = self.tail if self.late is None else self.late.tail(name, self.base, self.tail, self.codes)
+        for _, columns in merged_blocks(self.base, tail, self.rows, self.codes, types, self.offsets, memory):
             yield columns[name]
 
     def column(self, name: str) -> np.ndarray:

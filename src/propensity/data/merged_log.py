@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from propensity.data.log_column import COLUMNS, CONTACTS, MISSING, OPTIONAL
+from propensity.data.late_events import LateEvents
+from propensity.data.log_column import COLUMNS, CONTACTS, KEYS, MISSING, OPTIONAL
 from propensity.data.log_reader import StoredLog
 from propensity.data.merged_code import (
     changed_codes,
@@ -21,7 +22,7 @@ from propensity.data.merged_code import (
 )
 from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_meta import merged_meta
-from propensity.data.segment import CHANGED, COUNTS, KNOWN, Segment
+from propensity.data.segment import BY_DAY, CHANGED, COUNTS, KNOWN, Segment, removed_events
 from propensity.kernel.event import fixed
 from propensity.kernel.ragged import offsets_of
 from propensity.kernel.sort import counting_sort, orders_so_far
@@ -146,12 +147,19 @@ def merged_log(base: StoredLog, segments: Sequence[Segment]) -> MergedLog:
     parts = [_recoded(segment, *names) for segment in segments]
     counts = [[segment.customers[name].to_numpy().astype(np.int64) for segment in segments] for name in COUNTS]
     size = customers.frame.height
-    columns = MergedColumns(base.arrays, _tail(parts, rows, counts[0], size, "columns"), customers.row, changed)
-    engagement = None
+    keyed = [base.arrays, *(segment.columns for segment in segments)]
+    by_day = [k for k, part in enumerate(keyed) if "order_key" in part or (k and segments[k - 1].meta.get(BY_DAY))]
+    last_days = _last_days(base.meta, segments)
+
+    def merged(name: str, stored: Mapping[str, np.ndarray]) -> MergedColumns:
+        removed = [removed_events(segments, k, name == "engagement") for k in range(len(segments) + 1)]
+        tail = _tail([part[name] for part in parts], rows, counts[name == "engagement"], size, removed[1:], last_days)
+        late = _late(stored, customers.row, tail, removed[0], by_day)
+        return MergedColumns(stored, tail.columns, customers.row, changed, late)
+
+    columns, engagement = merged("columns", base.arrays), None
     if base.engagement or any(segment.engagement for segment in segments):
-        apart = base.engagement or no_events(base.frames["customers"].height)
-        tail = _tail(parts, rows, counts[1], size, "engagement")
-        engagement = MergedColumns(apart, tail, customers.row, changed)
+        engagement = merged("engagement", base.engagement or no_events(base.frames["customers"].height))
     known_days = items.frame[KNOWN].to_numpy().astype(np.int32)
     return MergedLog(frames, known_days, meta, columns, engagement)
 
@@ -176,35 +184,79 @@ def _recoded(
     }
 
 
+class Tail(NamedTuple):
+    """The events of all segments, sorted by merged customer and segment."""
+
+    columns: dict[str, np.ndarray]  # with `offsets` (N + 1,)
+    part: np.ndarray  # (P,) segment of each event, from 1
+    late: np.ndarray  # (N,) bool, customers with an event that is not later than the log was, or who lost one
+
+
 def _tail(
-    parts: Sequence[Mapping[str, Mapping[str, np.ndarray]]],
+    parts: Sequence[Mapping[str, np.ndarray]],
     rows: Sequence[np.ndarray],
     counts: Sequence[np.ndarray],
     size: int,
-    name: str,
-) -> dict[str, np.ndarray]:
-    """The events of all segments, sorted by merged customer and segment, with offsets (size + 1,).
+    removed: Sequence[np.ndarray],
+    last_days: Sequence[int],
+) -> Tail:
+    """Sort the events of all segments.
 
-    rows, counts: (C,) merged customer and number of events of each customer of a segment.
+    parts: columns of each segment, empty without any. rows, counts: (C,) merged customer and number of events of each
+    of its customers. removed: events of each segment that a later one replaced. last_days: last day before each.
     """
-    present = [(part[name], row, count) for part, row, count in zip(parts, rows, counts, strict=True) if part[name]]
-    total = np.zeros(size, np.int64)
+    late, total = np.zeros(size, bool), np.zeros(size, np.int64)
     orders = np.zeros(size, np.int64)  # number of orders of each customer in the segments so far
+    present: list[tuple[int, Mapping[str, np.ndarray], np.ndarray]] = []
     order = []
-    for part, row, count in present:
+    for k, (part, row, count) in enumerate(zip(parts, rows, counts, strict=True)):
+        if not part:
+            continue
+        owner = np.repeat(row, count)
+        if part["day"].size and int(part["day"].min()) <= last_days[k]:
+            late[owner[part["day"] <= last_days[k]]] = True
+        if removed[k].size:
+            late[owner[removed[k]]] = True
+            owner = np.delete(owner, removed[k])
+            part = {name: np.delete(column, removed[k]) for name, column in part.items()}
+            count = np.bincount(owner, minlength=size)[row]
         np.add.at(total, row, count)
         order.append(_continued(part["order"], row, count, orders))
-    offsets = offsets_of(total)
-    owner = np.concatenate([np.zeros(0, np.int64), *(np.repeat(row, count) for _, row, count in present)])
+        present.append((k, part, owner))
+    owner = np.concatenate([np.zeros(0, np.int64), *(owner for _, _, owner in present)])
     place = counting_sort(owner, np.arange(owner.size), 0, size)
-    optional = {each: kind for each, kind in OPTIONAL.items() if any(each in part for part, _, _ in present)}
-    columns = {each: [_column(part, each) for part, _, _ in present] for each in (*COLUMNS, *optional)}
+    types = COLUMNS | {
+        name: kind for name, kind in {**OPTIONAL, **KEYS}.items() if any(name in each for _, each, _ in present)
+    }
+    columns = {each: [_column(part, each) for _, part, _ in present] for each in types}
     columns["order"] = order
-    types = {**COLUMNS, **optional}
-    return {"offsets": offsets} | {
+    sorted_columns = {
         each: np.concatenate([np.zeros(0, types[each]), *values])[place].astype(types[each])
         for each, values in columns.items()
     }
+    numbers = [np.full(owner.size, k + 1, np.int64) for k, _, owner in present]
+    part_of = np.concatenate([np.zeros(0, np.int64), *numbers])[place]
+    return Tail({"offsets": offsets_of(total)} | sorted_columns, part_of, late)
+
+
+def _late(
+    base: Mapping[str, np.ndarray], row: np.ndarray, tail: Tail, removed: np.ndarray, by_day: Sequence[int]
+) -> LateEvents | None:
+    """The customers whose events have to be sorted; None without any, so that nothing of the base is read."""
+    late = tail.late
+    if removed.size:
+        at = np.searchsorted(np.asarray(base["offsets"]), removed, side="right") - 1
+        late = late | np.isin(row, at)
+    customers = np.flatnonzero(late)
+    if not customers.size:
+        return None
+    return LateEvents(base, row, tail.columns, customers, removed, tail.part, by_day)
+
+
+def _last_days(meta: Mapping[str, Any], segments: Sequence[Segment]) -> list[int]:
+    """Last day of the events before each segment."""
+    days = [int(each["event_days"][1]) for each in (meta, *(segment.meta for segment in segments))]
+    return [max(days[: k + 1]) for k in range(len(segments))]
 
 
 def _continued(order: np.ndarray, row: np.ndarray, count: np.ndarray, orders: np.ndarray) -> np.ndarray:
@@ -216,4 +268,4 @@ def _continued(order: np.ndarray, row: np.ndarray, count: np.ndarray, orders: np
 
 def _column(part: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     """A column of a segment; missing values where it lacks it."""
-    return part[name] if name in part else np.full(part["day"].size, MISSING[name], OPTIONAL[name])
+    return part[name] if name in part else np.full(part["day"].size, MISSING[name], {**OPTIONAL, **KEYS}[name])

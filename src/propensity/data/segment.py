@@ -20,7 +20,7 @@ import polars as pl
 
 from propensity.atomic import only_writer, sync, whole_file
 from propensity.checksum import Damage, check_files, covered_files, file_records, is_signed, note_written, signed
-from propensity.data.log_column import COLUMNS, CONTACTS, ENGAGEMENT, OPTIONAL
+from propensity.data.log_column import COLUMNS, CONTACTS, ENGAGEMENT, KEYS, OPTIONAL
 from propensity.data.log_folder import FINGERPRINTS, META, SEGMENT_LIST, UNREADABLE, first_line, log_damage, read_meta
 from propensity.data.valid import check_columns, check_engagement, check_optional
 from propensity.errors import ConfigurationError, DamageError
@@ -31,6 +31,8 @@ FORMAT = 1
 EVENTS = "events"
 CHANGED = "?changed"  # rows of the tables of a segment with the attributes of a customer or item; others only name one
 COUNTS = ("?events", "?engagement")  # number of a customer's events in a segment
+BY_DAY = "orders_by_day"  # in the metadata: the source has no ids of orders, so all purchases of a day are one order
+REMOVED = "removed"  # table of the events of earlier parts that a segment replaces
 KNOWN = "?known"  # see `propensity.data.event_log.EventLog.item_known`
 
 
@@ -50,6 +52,9 @@ class Segment(NamedTuple):
         `meta["channels"]` and contacts of `contacts`; orders of a customer are numbered from 0.
     contacts : polars.DataFrame, optional
         Contacts of the delivery.
+    removed : polars.DataFrame, optional
+        Events that the delivery replaces: `part`, 0 for the base and k for segment k; `apart`, whether they are stored
+        apart; and `event`, their position in the columns of that part.
     """
 
     meta: dict[str, Any]
@@ -58,6 +63,7 @@ class Segment(NamedTuple):
     columns: dict[str, np.ndarray]
     engagement: dict[str, np.ndarray]
     contacts: pl.DataFrame | None
+    removed: pl.DataFrame | None = None
 
 
 class SegmentList(NamedTuple):
@@ -186,12 +192,13 @@ def read_segment(segments: SegmentList, k: int) -> Segment:
     try:
         tables = {
             each: pl.read_parquet(place / f"{each}.parquet")
-            for each in ("customers", "items", EVENTS, ENGAGEMENT, CONTACTS)
+            for each in ("customers", "items", EVENTS, ENGAGEMENT, CONTACTS, REMOVED)
             if f"{each}.parquet" in meta["files"]
         }
         columns, engagement = ({c.name: c.to_numpy() for c in tables[each]} if each in tables else {}
                                for each in (EVENTS, ENGAGEMENT))  # fmt: skip
-        segment = Segment(meta, tables["customers"], tables["items"], columns, engagement, tables.get(CONTACTS))
+        own = tables["customers"], tables["items"], columns, engagement, tables.get(CONTACTS), tables.get(REMOVED)
+        segment = Segment(meta, *own)
         _check(segment, damage)
     except DamageError:
         raise
@@ -232,6 +239,32 @@ def read_table(segments: SegmentList, k: int, name: str, columns: list[str] | No
         raise damage(file, first_line(error)) from None
 
 
+def removed_events(segments: Sequence[Segment], part: int, apart: bool) -> np.ndarray:
+    """The events of a part of a log that its segments replace.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+        All segments.
+    part : int
+        0 for the base, k for segment k.
+    apart : bool
+        Whether those that are stored apart are meant.
+
+    Returns
+    -------
+    numpy.ndarray of int64
+        Ascending positions in the columns of the part.
+    """
+    return removed_in([each.removed for each in segments if each.removed is not None], part, apart)
+
+
+def removed_in(tables: Sequence[pl.DataFrame], part: int, apart: bool) -> np.ndarray:
+    """The events of a part that tables of replaced events name: ascending positions."""
+    own = [each.filter(part=part, apart=apart)["event"].to_numpy() for each in tables]
+    return np.unique(np.concatenate([np.zeros(0, np.int64), *own]))
+
+
 def _damage_of(segments: SegmentList, k: int) -> Damage:
     """Errors that name a damaged file of a segment."""
     raised, name = log_damage(segments.folder), f"{SEGMENTS}/{segments.names[k]}"
@@ -268,6 +301,7 @@ def write_segment(draft: Path, segment: Segment, segments: SegmentList) -> None:
     tables: dict[str, pl.DataFrame | None] = {
         "customers": segment.customers, "items": segment.items, EVENTS: _table(segment.columns),
         ENGAGEMENT: _table(segment.engagement) if segment.engagement else None, CONTACTS: segment.contacts,
+        REMOVED: segment.removed,
     }  # fmt: skip
     for name, table in tables.items():
         if table is not None:
@@ -284,7 +318,7 @@ def write_segment(draft: Path, segment: Segment, segments: SegmentList) -> None:
 
 def _table(columns: Mapping[str, np.ndarray]) -> pl.DataFrame:
     """The columns of events as a table."""
-    return pl.DataFrame({name: np.asarray(columns[name]) for name in (*COLUMNS, *OPTIONAL) if name in columns})
+    return pl.DataFrame({name: np.asarray(columns[name]) for name in (*COLUMNS, *OPTIONAL, *KEYS) if name in columns})
 
 
 def add_segment(draft: Path, segments: SegmentList) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from propensity.checksum import Damage
 from propensity.data.column_store import CHUNK, release_pages
+from propensity.data.log_column import KEYS, OPTIONAL
 from propensity.errors import DataError
 from propensity.kernel.event import EVERY_KIND, KINDS
 
@@ -119,7 +120,7 @@ def check_optional(arrays: Mapping[str, np.ndarray], contacts: int, damage: Dama
     Parameters
     ----------
     arrays : mapping of str to numpy.ndarray
-        Columns (E,), of which `contact` and `probability` may be missing.
+        Columns (E,), of which those of `OPTIONAL` and `KEYS` may be missing.
     contacts : int
         Number of distinct contacts.
     damage : callable
@@ -132,7 +133,7 @@ def check_optional(arrays: Mapping[str, np.ndarray], contacts: int, damage: Dama
     DamageError
         If lengths differ, a contact does not exist, or a probability is not in (0, 1].
     """
-    for name in ("time", "cost", "contact", "probability"):
+    for name in (*OPTIONAL, *KEYS):
         if name in arrays and arrays[name].shape != arrays["day"].shape:
             raise damage(f"{folder}{name}.npy", "it differs in length")
     if "contact" in arrays:

@@ -1,6 +1,6 @@
 """Append of a delivery to a log: only the delivery is read, sorted and encoded, and becomes a segment of the log.
 
-The result equals the log of both deliveries built at once if all lines of an order are in one delivery.
+The result equals the log of both deliveries built at once. `docs/data.md` lists what an append cannot reproduce.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ import polars as pl
 
 from propensity.atomic import draft_folder, linked, replacement, write_lock
 from propensity.data.column_store import ColumnFiles, mapped_columns
+from propensity.data.consent import consent_channel
 from propensity.data.earlier_purchase import were_bought
-from propensity.data.event_log import ENGAGEMENT, EventLog, to_date
+from propensity.data.event_log import ENGAGEMENT, EventLog
 from propensity.data.log_head import LogHead
+from propensity.data.log_writer import written
 from propensity.data.merged_code import changed_codes, channel_codes, contact_codes, merged_contacts
 from propensity.data.merged_columns import merged_blocks, merged_offsets
 from propensity.data.merged_log import no_events
@@ -30,17 +32,19 @@ from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
 from propensity.ingest.compact import MAX_SEGMENTS, compact, copy_other_files
 from propensity.ingest.key_chain import chained_pseudonym, key_chain
+from propensity.ingest.late import correction
 from propensity.ingest.privacy import check_key, distinct_customers, with_ids
 from propensity.ingest.retention import retain
 from propensity.ingest.rule.identity import PADDED
 from propensity.ingest.rule.matching import as_written, rows_of
-from propensity.ingest.segment import Delivered, segment_of
+from propensity.ingest.segment import Delivered, may_overflow, segment_of, takes_segments
 from propensity.ingest.source import Source, Tables
 from propensity.ingest.source.consent import merged_words, with_consent_flags
 from propensity.ingest.source.table import EarlierLog, Table
 from propensity.ingest.vocabulary import merged_vocabulary, rows_in
 from propensity.kernel.event import fixed
 from propensity.kernel.sort import by_customer_and_day, orders_so_far
+from propensity.progress import step
 
 
 def append(
@@ -58,7 +62,7 @@ def append(
     Parameters
     ----------
     source : Source
-        Raw tables whose events are all later than those of the log.
+        Raw tables. Their events may be of any day.
     out : str or Path
         Folder of the log.
     key : bytes, optional
@@ -78,14 +82,15 @@ def append(
     ConfigurationError
         If there is no log, or its ids are stored under another key or under none.
     DataError
-        If an event is not later than the log, or the tables cannot be read.
+        If the log has all events of the delivery already, or the tables cannot be read.
     DamageError
-        If the metadata or a table of the log is damaged. Columns of events are neither read nor compared.
+        If the metadata or a table of the log is damaged. Columns of events are neither read nor compared, except those
+        of customers who return something, or of whom the delivery has rows of earlier days or ids of lines.
 
     Notes
     -----
-    A log with a retention is written whole instead, because old events leave it, and so is one whose tables the
-    delivery changes in another way than by rows.
+    A log with a retention is written whole instead, because old events leave it. A log of an earlier version is first
+    written in the present format.
     """
     out = Path(out)
     head = LogHead(out)
@@ -103,20 +108,39 @@ def append(
                 tables = source.load() if keys else with_ids_of_log(source.load(), head)
                 tables = protect_personal_data(tables, out, keys)
             new = ingest(tables, place)
-            check_later(head, new)
-            described = {"item": _is_delivered(tables.items), "customer": _is_delivered(tables.customers)}
-            aliases = _stored(tables.aliases, head, keys)
-            segment = segment_of(head, Delivered(new, described, aliases)) if keep is None else None
-            if segment is None:
-                _write_whole(out, place, new, described, aliases, keep)
-            else:
+            check_zone(head, new)
+            step("comparing the delivery with the log")
+            if not takes_segments(head):
+                _write_in_present_format(out)
+                head = LogHead(out)
+            segment = segment_of(head, _delivered(head, tables, new, keys))
+            step("writing the segment")
+            if keep is None and not may_overflow(head, new):
                 _add(segment, place, head.segments)
+            else:
+                _write_whole(out, place, segment, keep)
         finally:
             shutil.rmtree(place, ignore_errors=True)
     head = LogHead(out)
     if len(head.segments.names) > max_segments:
+        step("compacting the log")
         return compact(out)
     return EventLog.later(out, head.segments, head.meta)
+
+
+def _delivered(head: LogHead, tables: Tables, new: EventLog, keys: Sequence[bytes]) -> Delivered:
+    """A delivery and what it changes in the log."""
+    by_day = tables.corrections is not None and "order" not in tables.events.collect_schema()
+    return Delivered(
+        new,
+        {
+            "item": _is_delivered(tables.items),
+            "customer": _is_delivered(tables.customers) and not tables.customers_from_events,
+        },
+        _stored(tables.aliases, head, keys),
+        correction(head, new, tables.corrections),
+        by_day,
+    )
 
 
 def _add(segment: Segment, place: Path, segments: SegmentList) -> None:
@@ -131,23 +155,28 @@ def _add(segment: Segment, place: Path, segments: SegmentList) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write_whole(
-    out: Path,
-    place: Path,
-    new: EventLog,
-    described: Mapping[str, bool],
-    aliases: pl.DataFrame | None,
-    keep: int | None,
-) -> None:
-    """Replace the log by one with the events of a delivery, whose quarantined rows lie in `place`."""
+def _write_whole(out: Path, place: Path, segment: Segment, keep: int | None) -> None:
+    """Replace the log by one with the events of a segment, whose quarantined rows lie in `place`."""
     old = EventLog.open(out, verify=True)  # what is copied gets new checksums
+    log = EventLog.open(out, further=segment)
+    log.meta["formerly"] = [*dict.fromkeys([*log.meta["formerly"], old.fingerprint])]
     with replacement(out) as draft:
         copy_other_files(out, place, draft)
-        retain(merge_logs(old, new, described, draft, aliases), keep, draft).seal(draft)
+        retain(written(log, draft), keep, draft).seal(draft)
 
 
-def check_later(old: LogHead, new: EventLog) -> None:
-    """Check that the events of a delivery are later than those of the log.
+def _write_in_present_format(out: Path) -> None:
+    """Replace a log of an earlier version by the same log as this version writes it, once."""
+    old = EventLog.open(out, verify=True)
+    meta = old.meta | {"formerly": [*dict.fromkeys([*old.meta.get("formerly", []), old.fingerprint])]}
+    log = replace(old, customers=with_consent_flags(old.customers.lazy()).collect(), meta=meta)
+    with replacement(out) as draft:
+        copy_other_files(out, None, draft)
+        written(log, draft).seal(draft)
+
+
+def check_zone(old: LogHead, new: EventLog) -> None:
+    """Check that the times of a delivery have the zone of the log.
 
     Parameters
     ----------
@@ -159,13 +188,8 @@ def check_later(old: LogHead, new: EventLog) -> None:
     Raises
     ------
     DataError
-        If an event of `new` is not later than all events of `old`, or their times have another zone.
+        If they have another one.
     """
-    last, first = old.last_event_day, new.first_event_day
-    if first <= last:
-        raise DataError(
-            f"the delivery begins on {to_date(first)}, but the log ends on {to_date(last)}; prepare both together"
-        )
     zone = old.meta.get("timezone")
     if zone and new.timezone and zone != new.timezone:
         raise DataError(
@@ -216,7 +240,9 @@ def earlier_log(head: LogHead, keys: Sequence[bytes]) -> EarlierLog:
     EarlierLog
         Its customers, items and purchases.
     """
-    return EarlierLog(partial(_known, head, keys), _has_text_ids(head), partial(were_bought, head), head.items["item"])
+    has_consents = any(consent_channel(name) is not None for name in head.schema("customers").columns)
+    bought = partial(were_bought, head)
+    return EarlierLog(partial(_known, head, keys), _has_text_ids(head), bought, head.items["item"], has_consents)
 
 
 def _known(old: LogHead, keys: Sequence[bytes], ids: pl.Series) -> pl.Series:
@@ -249,22 +275,19 @@ def merge_logs(
     described: Mapping[str, bool],
     draft: Path,
     aliases: pl.DataFrame | None = None,
-    late: bool = False,
 ) -> EventLog:
-    """Merge two logs of consecutive periods.
+    """Merge two logs, some customers at a time.
 
     Parameters
     ----------
     old, new : EventLog
-        The logs; events of `new` are later.
+        The logs; events of `new` have no order of a purchase, as messages.
     described : mapping of str to bool
         Whether the delivery has a table of its own for "item" and "customer".
     draft : Path
         Folder for the columns.
     aliases : polars.DataFrame, optional
         Identity map of the delivery: ids of customers of the old log, and of those who replace them.
-    late : bool
-        Events of `new` may be earlier than those of `old`; they have no order of a purchase.
 
     Returns
     -------
@@ -276,8 +299,8 @@ def merge_logs(
         merged_vocabulary(before, after, "customer", described["customer"]), before, after, aliases
     )
     items = merged_vocabulary(
-        old.items.with_columns(pl.Series(KNOWN, old.item_known)),
-        new.items.with_columns(pl.Series(KNOWN, new.item_known)),
+        old.items.with_columns(pl.Series(KNOWN, np.array(old.item_known))),
+        new.items.with_columns(pl.Series(KNOWN, np.array(new.item_known))),
         "item",
         described["item"],
     )
@@ -295,7 +318,7 @@ def merge_logs(
         items=items.drop(KNOWN),
         meta=meta,
         contacts=contacts,
-        **_write_columns(old, new, rows, codes, draft, late),
+        **_write_columns(old, new, rows, codes, draft),
     )
     parts = [each.engagement or each.sibling(no_events(len(each))) for each in (old, new)]
     if old.engagement is None and new.engagement is None:
@@ -312,7 +335,6 @@ def _write_columns(
     rows: tuple[np.ndarray, np.ndarray],
     codes: Mapping[str, np.ndarray],
     draft: Path,
-    late: bool = False,
 ) -> dict[str, Any]:
     """Write the merged columns some customers at a time; rows: row (N,) of each customer in either log, or -1.
 
@@ -323,12 +345,10 @@ def _write_columns(
     parts = [{name: getattr(log, name) for name in ("offsets", *log.column_types)} for log in (old, new)]
     with ColumnFiles(draft, types) as files:
         for customers, merged in merged_blocks(parts[0], parts[1], rows, codes, types, offsets):
-            if late:
-                size = customers.stop - customers.start
-                owner = np.repeat(np.arange(size), np.diff(offsets[customers.start : customers.stop + 1]))
-                by_day = by_customer_and_day(owner, merged["day"].astype(np.int64), size)
-                merged = {name: column[by_day] for name, column in merged.items()}
-            files.append(merged)
+            size = customers.stop - customers.start
+            owner = np.repeat(np.arange(size), np.diff(offsets[customers.start : customers.stop + 1]))
+            by_day = by_customer_and_day(owner, merged["day"].astype(np.int64), size)
+            files.append({name: column[by_day] for name, column in merged.items()})
     return mapped_columns(draft, np.diff(offsets), types)
 
 

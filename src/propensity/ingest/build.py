@@ -26,7 +26,7 @@ from propensity.data.valid import check_totals
 from propensity.disk import is_disk_full
 from propensity.errors import DataError
 from propensity.ingest.count import IngestCounts
-from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, optional_columns
+from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, key_columns, optional_columns
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.key_chain import FORMER, chained_pseudonym, key_chain, stored_meta
 from propensity.ingest.privacy import (
@@ -43,6 +43,7 @@ from propensity.ingest.source import RAW, Source, Tables
 from propensity.ingest.source.consent import with_consent_flags
 from propensity.ingest.tombstone import are_erased, drop_customers, has_tombstones, tombstone_note
 from propensity.kernel.event import PURCHASE
+from propensity.progress import step
 from propensity.scratch import scratch_folder
 
 MAX_CHANNELS = 127  # a channel code is one signed byte
@@ -102,6 +103,7 @@ def prepare(
         tables = protect_personal_data(source.load(), out, keys)
     with whole_folder(out) as draft:
         log = retain(ingest(tables, draft), keep, draft)
+        step("writing the log")
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.meta["key"] = key_fingerprint(key)
         if len(keys) > 1:
@@ -233,19 +235,22 @@ class CodeTables(NamedTuple):
 
 def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
     """Implementation of `ingest`."""
+    step("reading and checking the rows")
     counts, quarantine = IngestCounts(), Quarantine(folder / "quarantine")
     schema = tables.events.collect_schema()
     defaults = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
     events = tables.screen(tables.events.with_columns(*defaults))
     codes = CodeTables(CodeTable(schema["item"]), CodeTable(pl.String()), CodeTable(pl.String()))
     items, channels, contacts = codes
-    types = COLUMNS | optional_columns(schema)
+    keys = key_columns(schema, tables.corrections)
+    types = COLUMNS | optional_columns(schema) | keys
     ids: list[pl.Series] = [pl.Series(dtype=schema["customer"])]
     sizes: list[np.ndarray] = [np.zeros((0, 2), np.int64)]
     with tempfile.TemporaryDirectory(dir=folder) as place, ExitStack() as stack:
         files = {"": stack.enter_context(ColumnFiles(folder, types))}
         partition = _partition(tables.events, events, Path(place), range_rows, counts, quarantine)
-        for encoded in _settle(partition, tables, codes, counts, quarantine):
+        step("sorting and encoding the events")
+        for encoded in _settle(partition, tables, codes, keys, counts, quarantine):
             ids.append(encoded.customer)
             sizes.append(np.stack([encoded.events, encoded.engagement_events], axis=1))
             files[""].append(encoded.columns)
@@ -360,6 +365,7 @@ def _settle(
     partition: ExternalPartition,
     tables: Tables,
     codes: CodeTables,
+    keys: Mapping[str, type],
     counts: IngestCounts,
     quarantine: Quarantine,
 ) -> Iterator[EncodedEvents]:
@@ -372,7 +378,7 @@ def _settle(
         counts.money.add("settled", settled.quarantined)
         counts.large.add_undoing(settled.quarantined)
         if settled.accepted.height:
-            encoded = encode(settled.accepted, *codes)
+            encoded = encode(settled.accepted, *codes, keys)
             counts.add_used(encoded)
             counts.money.add_used(settled.accepted)
             counts.large.add_used(settled.accepted)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from propensity.data.contact import CONTACT_COLUMNS, contact_key
-from propensity.data.event_log import MISSING, OPTIONAL
+from propensity.data.log_column import KEYS, MISSING, OPTIONAL
 from propensity.kernel.event import EVERY_KIND, KINDS, PURCHASE
 from propensity.kernel.ragged import offsets_of
 from propensity.kernel.sort import by_customer_and_day, number_orders
 
+KEY_OF = {"order_key": "order", "event_key": "event_id"}  # column of the events that each of `KEYS` is a hash of
 ALWAYS, NEVER = np.iinfo(np.int32).min, np.iinfo(np.int32).max  # days before and after all others
 
 
@@ -77,7 +80,9 @@ class EncodedEvents(NamedTuple):
 
     customer: pl.Series  # sorted distinct ids
     events: np.ndarray  # number of events of each
-    columns: dict[str, np.ndarray]  # `propensity.data.event_log.COLUMNS` and those of `OPTIONAL` that are delivered
+    columns: dict[
+        str, np.ndarray
+    ]  # `propensity.data.event_log.COLUMNS` and those of `OPTIONAL` and `KEYS` that are delivered
     engagement_events: np.ndarray  # number of events of each of `propensity.kernel.event.ENGAGEMENT_KINDS`
     engagement: dict[str, np.ndarray]  # columns of these events; empty without any
 
@@ -104,7 +109,55 @@ def optional_columns(schema: pl.Schema) -> dict[str, type]:
     return {name: kind for name, kind in OPTIONAL.items() if name in present}
 
 
-def encode(rows: pl.DataFrame, items: CodeTable, channels: CodeTable, contacts: CodeTable) -> EncodedEvents:
+def key_columns(schema: pl.Schema, corrections: str | None) -> dict[str, type]:
+    """List the hashes of ids that a log of a source stores, see `propensity.ingest.source.Tables`.
+
+    Parameters
+    ----------
+    schema : polars.Schema
+        Columns of the events of a source.
+    corrections : str or None
+        None: the log stores none.
+
+    Returns
+    -------
+    dict of str to type
+        NumPy type of each column.
+
+    Examples
+    --------
+    >>> key_columns(pl.Schema({"customer": pl.Int64, "order": pl.String}), "overlap")
+    {'order_key': <class 'numpy.int32'>}
+    """
+    if corrections is None:
+        return {}
+    return {name: kind for name, kind in KEYS.items() if KEY_OF[name] in schema}
+
+
+def key_of(ids: pl.Series) -> np.ndarray:
+    """Hash ids of orders or lines, which are compared within a customer only.
+
+    Parameters
+    ----------
+    ids : polars.Series
+        Ids (R,), numbers or texts; 7 and "7" have the same hash.
+
+    Returns
+    -------
+    numpy.ndarray of shape (R,), int32
+        CRC-32; 0 for null only.
+    """
+    texts = ids.cast(pl.String)
+    distinct = texts.drop_nulls().unique()
+    hashes = pl.Series([zlib.crc32(text.encode()) or 1 for text in distinct], dtype=pl.UInt32)
+    table = pl.DataFrame({"text": distinct, "hash": hashes})
+    joined = pl.DataFrame({"text": texts}).join(table, on="text", how="left", maintain_order="left")["hash"]
+    return joined.fill_null(0).to_numpy().view(np.int32)
+
+
+def encode(
+    rows: pl.DataFrame, items: CodeTable, channels: CodeTable, contacts: CodeTable, keys: Collection[str] = ()
+) -> EncodedEvents:
     """Encode the events of some customers in the order of a log.
 
     Parameters
@@ -113,6 +166,8 @@ def encode(rows: pl.DataFrame, items: CodeTable, channels: CodeTable, contacts: 
         Settled rows of the customers.
     items, channels, contacts : CodeTable
         Codes of items, channels and contacts; new values are added.
+    keys : collection of str
+        Hashes of ids to store, see `key_columns`.
 
     Returns
     -------
@@ -135,6 +190,7 @@ def encode(rows: pl.DataFrame, items: CodeTable, channels: CodeTable, contacts: 
         columns[name] = rows[name].fill_null(default).to_numpy().astype(np.float32)[place]
     for name, dtype in optional_columns(rows.schema).items():
         columns[name] = _optional(name, rows, day, contacts).astype(dtype)[place]
+    columns |= {name: key_of(rows[KEY_OF[name]])[place] for name in keys}
     engaged = columns["kind"] >= len(KINDS)
     if not engaged.any():
         return EncodedEvents(customer, count, columns, np.zeros_like(count), {})

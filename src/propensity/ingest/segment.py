@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from propensity.data.earlier_event import first_days
 from propensity.data.event_log import EventLog
 from propensity.data.log_head import LogHead
 from propensity.data.merged_code import find_sorted
-from propensity.data.segment import CHANGED, COUNTS, KNOWN, Segment
+from propensity.data.segment import BY_DAY, CHANGED, COUNTS, KNOWN, Segment
 from propensity.data.valid import LARGEST_TOTAL, event_days, largest_amounts
 from propensity.errors import DataError
 from propensity.ingest.build import MAX_CHANNELS, translate_read_errors
+from propensity.ingest.late import Correction, corrected_meta
 from propensity.ingest.source.consent import merged_words, with_consent_flags
 from propensity.ingest.vocabulary import merged_vocabulary
 
@@ -30,14 +32,24 @@ class Delivered(NamedTuple):
         Whether it has a table of its own for "item" and "customer".
     aliases : polars.DataFrame, optional
         Its identity map, with ids as the log stores them.
+    change : Correction
+        What it changes in the log beside its own events.
+    orders_by_day : bool
+        Whether its source has no ids of orders, so that all purchases of a day are one order.
     """
 
     log: EventLog
     described: Mapping[str, bool]
     aliases: pl.DataFrame | None
+    change: Correction
+    orders_by_day: bool
+
+    def is_late(self, head: LogHead) -> bool:
+        """Whether some of its events are not later than the log."""
+        return self.log.first_event_day <= head.last_event_day
 
 
-def segment_of(head: LogHead, delivery: Delivered) -> Segment | None:
+def segment_of(head: LogHead, delivery: Delivered) -> Segment:
     """Make a segment of a delivery.
 
     Parameters
@@ -45,13 +57,12 @@ def segment_of(head: LogHead, delivery: Delivered) -> Segment | None:
     head : LogHead
         The log.
     delivery : Delivered
-        The delivery, whose events are later than those of the log.
+        The delivery.
 
     Returns
     -------
-    Segment or None
-        None if rows of tables do not express what the delivery changes, so that the log has to be written whole: the
-        log is older than segments, its consents are still words, or its amounts might overflow.
+    Segment
+        Its events, and the rows of the tables that it adds or changes.
 
     Raises
     ------
@@ -65,19 +76,18 @@ def segment_of(head: LogHead, delivery: Delivered) -> Segment | None:
             f"log and delivery have {len(channels)} channels, more than the maximum of {MAX_CHANNELS}; "
             "map channel to a coarser column"
         )
-    if not head.takes_segments or _may_overflow(head, new):
-        return None
     with translate_read_errors():
         customers = _customers(head, delivery)
-    if customers is None:
-        return None
-    place: dict[str, Any] = {
+    place: dict[str, Any] = {BY_DAY: True} if delivery.orders_by_day else {}
+    place |= {
         "events": new.size,
         "event_days": event_days(new.day_columns),
         "largest": largest_amounts(_columns(new)),
     }
     engagement = {} if new.engagement is None else _columns(new.engagement)
-    return Segment(new.meta | place, customers, _items(head, delivery), _columns(new), engagement, new.contacts)
+    meta = corrected_meta(new.meta, delivery.change) | place
+    removed = delivery.change.removed if delivery.change.removed.height else None
+    return Segment(meta, customers, _items(head, delivery), _columns(new), engagement, new.contacts, removed)
 
 
 def _columns(log: EventLog) -> dict[str, np.ndarray]:
@@ -85,18 +95,22 @@ def _columns(log: EventLog) -> dict[str, np.ndarray]:
     return {name: np.asarray(getattr(log, name)) for name in log.column_types}
 
 
-def _may_overflow(head: LogHead, new: EventLog) -> bool:
+def takes_segments(head: LogHead) -> bool:
+    """Whether a log can get segments: not one of an earlier version, or whose consents are still words."""
+    schema = head.schema("customers")
+    return head.takes_segments and with_consent_flags(schema.lazy()).collect().schema == schema.schema
+
+
+def may_overflow(head: LogHead, new: EventLog) -> bool:
     """Whether an upper bound of the amounts of log and delivery is too large to be sure of their sums."""
     largest, totals = largest_amounts(_columns(new)), head.largest_totals
     return any(not totals[name] + each * new.size <= LARGEST_TOTAL for name, each in largest.items())
 
 
-def _customers(head: LogHead, delivery: Delivered) -> pl.DataFrame | None:
-    """Customers of the delivery, and of the log whose row it changes; None if the consents of the log are words."""
+def _customers(head: LogHead, delivery: Delivered) -> pl.DataFrame:
+    """Customers of the delivery, and of the log whose row it changes."""
     new, aliases = delivery.log, delivery.aliases
     schema = head.schema("customers")
-    if with_consent_flags(schema.lazy()).collect().schema != schema.schema:
-        return None
     after = with_consent_flags(new.customers.lazy()).collect().cast({"customer": schema.schema["customer"]})
     counts = [np.diff(new.offsets), np.zeros(len(new)) if new.engagement is None else np.diff(new.engagement.offsets)]
     sizes = [pl.Series(name, count.astype(np.int64)) for name, count in zip(COUNTS, counts, strict=True)]
@@ -107,11 +121,25 @@ def _customers(head: LogHead, delivery: Delivered) -> pl.DataFrame | None:
     else:
         named = after["customer"] if aliases is None else pl.concat([after["customer"], *_of(aliases, after)])
         before = head.customers.filter(pl.col("customer").is_in(named.unique().implode()))
-        merged = merged_vocabulary(before, after, "customer", delivery.described["customer"])
+        described = delivery.described["customer"]
+        if delivery.is_late(head) and not described:  # the first day counts, which may be one of the delivery
+            known = [pl.Series(KNOWN, first_days(head, before["customer"])), pl.Series(KNOWN, _first_days(new))]
+            both = [each.with_columns(day) for each, day in zip((before, after), known, strict=True)]
+            merged = merged_vocabulary(both[0], both[1], "customer", described).drop(KNOWN)
+        else:
+            merged = merged_vocabulary(before, after, "customer", described)
         changed = _changed(merged_words(merged, before, after, aliases), before)
         others = changed.join(ids, on="customer", how="anti").select("customer")
         ids = pl.concat([ids, others.with_columns(pl.lit(0, pl.Int64).alias(name) for name in COUNTS)])
     return _with_changes(ids, changed)
+
+
+def _first_days(log: EventLog) -> np.ndarray:
+    """Day of the first event of each customer (N,) int32, the largest one without an event."""
+    first = np.full(len(log), np.iinfo(np.int32).max, np.int32)
+    with_events = np.flatnonzero(np.diff(log.offsets))
+    first[with_events] = np.asarray(log.day)[log.offsets[with_events]]
+    return first
 
 
 def _of(aliases: pl.DataFrame, after: pl.DataFrame) -> list[pl.Series]:

@@ -56,7 +56,7 @@ def append_contacts(contacts: pl.DataFrame, out: str | Path) -> tuple[EventLog, 
         return old, 0, left_out
     with rewriting(out, old) as draft:
         copy_other_files(out, None, draft)
-        merged = merge_logs(old, _messages(known, old), {"item": False, "customer": False}, draft, late=True)
+        merged = merge_logs(old, _messages(known, old), {"item": False, "customer": False}, draft)
         retain(merged, old.meta.get("keep"), draft).seal(draft)
     return EventLog.open(out), known.height, left_out
 

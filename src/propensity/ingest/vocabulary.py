@@ -25,25 +25,31 @@ def merged_vocabulary(old: pl.DataFrame, new: pl.DataFrame, key: str, described:
     -------
     polars.DataFrame
         Sorted rows of both tables; an id in both has the new attributes if `described`, and the earlier `?known`.
-        Otherwise it has those of the first row with an attribute, as in a log that is built from all events at once.
+        Otherwise it has those of the first row with an attribute, or of the first day where days are known, as in a log
+        that is built from all events at once.
     """
     both = pl.concat([old, new.cast({key: old.schema[key]})], how="diagonal_relaxed")
     names = [name for name in both.columns if name not in (key, KNOWN)]
     own = [name for name in names if name != "guest" and not _of_consent(name)]
     filled = pl.any_horizontal(pl.col(name).is_not_null() for name in own) if own else pl.lit(True)
+    first_known = pl.col(KNOWN).min()
     if described:
         attributes = [pl.col(name).drop_nulls().last() for name in names]
-        first_known = pl.col(KNOWN).min()
-    else:
-        attributes = [pl.col(name).filter(filled).first() if name in own else pl.col(name).first() for name in names]
-        first_known = pl.coalesce(pl.col(KNOWN).filter(filled).first(), pl.col(KNOWN).min())
+    elif KNOWN not in both.columns:
+        of_row = [pl.col(name).filter(filled).first() for name in own]
+        attributes = [*of_row, *(pl.col(name).drop_nulls().first() for name in names if name not in own)]
+    else:  # of the first day that has an attribute, which is one of the later delivery where its rows are late
+        first_day = pl.col(KNOWN).filter(filled).min()
+        first_known = pl.coalesce(first_day, first_known)
+        on_first = [pl.col(name).filter(filled & (pl.col(KNOWN) == first_day)).drop_nulls().first() for name in own]
+        attributes = [*on_first, *(pl.col(name).drop_nulls().first() for name in names if name not in own)]
     known = [first_known] if KNOWN in both.columns else []
     return both.group_by(key).agg(*attributes, *known).sort(key).select(both.columns)
 
 
 def _of_consent(column: str) -> bool:
     """Whether a column holds words of consents, or the days beside them."""
-    return consent_channel(column) is not None or column.split("_")[0] == "consented"
+    return consent_channel(column) is not None or column.split("_")[0] in ("consented", "withdrawn")
 
 
 def rows_in(ids: pl.DataFrame, table: pl.DataFrame, key: str) -> np.ndarray:

@@ -180,3 +180,29 @@ def orders_so_far(offsets: np.ndarray, order: np.ndarray, customer: np.ndarray) 
             for e in range(offsets[customer[b]], offsets[customer[b] + 1]):
                 count[b] = max(count[b], order[e] + 1)
     return count
+
+
+@njit(cache=True, nogil=True)
+def events_of_days(
+    offsets: np.ndarray, day: np.ndarray, row: np.ndarray, wanted: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the events of some customers on some days lie.
+
+    Parameters
+    ----------
+    offsets, day : np.ndarray
+        Offsets (N + 1,) and days (E,) of a log.
+    row, wanted : np.ndarray of shape (n,), int
+        Row of the customer, and the day.
+
+    Returns
+    -------
+    start, stop : np.ndarray of shape (n,), int64
+        Events [start, stop).
+    """
+    start, stop = np.zeros(row.size, np.int64), np.zeros(row.size, np.int64)
+    for k in range(row.size):
+        low, high = offsets[row[k]], offsets[row[k] + 1]
+        start[k] = low + np.searchsorted(day[low:high], wanted[k], side="left")
+        stop[k] = low + np.searchsorted(day[low:high], wanted[k], side="right")
+    return start, stop

@@ -150,15 +150,29 @@ def day_in_name(name: str, pattern: str, date_format: str) -> str | None:
     '2024-03-05'
     >>> day_in_name("in/sales-new.csv", "in/sales-{date}.csv", "%Y-%m-%d") is None
     True
+    >>> day_in_name("in/sales-2024-03-05-till-2.csv", "in/sales-{date}*.csv", "%Y-%m-%d")
+    '2024-03-05'
     """
     parts = [re.escape(part).replace(r"\*", ".*").replace(r"\?", ".") for part in pattern.split(DATE)]
     if len(parts) == 1:
         return None
-    match = re.fullmatch("(.+?)".join(parts), name)
+    match = re.fullmatch(f"({date_pattern(date_format)})".join(parts), name)
     try:
         return datetime.strptime(match[1], date_format).date().isoformat() if match else None
     except ValueError:
         return None
+
+
+def date_pattern(date_format: str) -> str:
+    """A regular expression of dates in a format of strptime, as long as possible.
+
+    Examples
+    --------
+    >>> date_pattern("%d.%m.%Y")
+    '\\\\d{1,2}\\\\.\\\\d{1,2}\\\\.\\\\d{4}'
+    """
+    width = {"Y": r"\d{4}", "m": r"\d{1,2}", "d": r"\d{1,2}", "y": r"\d{2}", "j": r"\d{1,3}"}
+    return re.sub("%(.)", lambda code: width.get(code[1], ".+?"), re.sub(r"([^%\w])", r"\\\1", date_format))
 
 
 def chosen(files: Iterable[Delivered], ledger: Ledger, night: str, dated: bool) -> dict[str, list[dict[str, Any]]]:

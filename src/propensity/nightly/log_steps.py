@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date, timedelta
@@ -80,12 +80,10 @@ def check(night: Night, results: Results) -> dict[str, Any]:
         night.say(f"checking {file.file}")
         settled = night.ledger.by_file(file.file, file.sha256)
         if settled is not None:
-            facts = {"first_day": settled.first_day, "last_day": settled.last_day, "rows": settled.rows}
-            state = "empty" if settled.state == EMPTY else "ok"
-            deliveries.append({**each, "state": state, **facts})
+            deliveries.append({**each, **facts_of(settled)})
         else:
             deliveries.append({**each, **checked(night, file)})
-    return {"deliveries": deliveries}
+    return {"deliveries": deliveries, "log": night.fingerprint()}
 
 
 def checked(night: Night, file: Delivered) -> dict[str, Any]:
@@ -207,25 +205,63 @@ def filled(settings: Any, file: Delivered, date_format: str) -> Any:
 
 
 def append(night: Night, results: Results) -> dict[str, Any]:
-    """Append the checked deliveries in the order of their events; the first makes the log."""
+    """Append the checked deliveries in the order of their events; the first makes the log.
+
+    What the check held back is then checked again against the log with the others, until nothing more can be appended.
+    """
     ledger = night.ledger
     for each in results["fetch"]["duplicates"]:
         if ledger.by_file(each["file"], each["sha256"]) is None:
             ledger.add(LedgerEntry(each["file"], each["sha256"], each["day"], night.date, DUPLICATE))
-    appended, refused = [], []
-    for each in in_order([each for each in results["check"]["deliveries"] if each["state"] != "held"]):
+    checked_files = {each["file"]: dict(each) for each in results["check"]["deliveries"]}
+    refused: dict[str, str] = {}
+    append_all(night, [each for each in checked_files.values() if each["state"] != "held"], refused)
+    before = results["check"]["log"]
+    while (log := night.fingerprint()) != before:
+        before = log
+        accepted = [again for each in checked_files.values() if (again := checked_again(night, each)) is not None]
+        checked_files |= {each["file"]: each for each in accepted}
+        append_all(night, accepted, refused)
+    settled = {each.file: each for each in night.ledger.entries if each.file in checked_files}
+    for each in results["check"]["deliveries"]:  # as the log took it, whether the night was interrupted or not
+        if each["state"] == "held" and each["file"] in settled:
+            checked_files[each["file"]] |= facts_of(settled[each["file"]])
+    entries = [each for each in settled.values() if each.state == APPENDED]
+    appended = [
+        {name: getattr(each, name) for name in ("file", "first_day", "last_day", "rows", "log")} for each in entries
+    ]
+    held_back = [{"file": file, "reason": reason} for file, reason in refused.items()]
+    deliveries = [*checked_files.values()]
+    return {"appended": appended, "refused": held_back, "deliveries": deliveries, "log": night.fingerprint()}
+
+
+def append_all(night: Night, deliveries: Sequence[Mapping[str, Any]], refused: dict[str, str]) -> None:
+    """Append deliveries in the order of their events; those that the log refuses are added to `refused`."""
+    for each in in_order(deliveries):
         file = Delivered(each["file"], each["sha256"], each["day"])
         try:
-            entry = night.ledger.by_file(file.file, file.sha256) or append_one(night, file, each)
+            if night.ledger.by_file(file.file, file.sha256) is None:
+                append_one(night, file, each)
         except IntegrityError:
             raise
         except DataError as error:
-            refused.append({"file": file.file, "reason": f"{file.file}: {error}"})
-            continue
-        if entry.state == APPENDED:
-            appended.append({"file": entry.file, "first_day": entry.first_day, "last_day": entry.last_day,
-                             "rows": entry.rows, "log": entry.log})  # fmt: skip
-    return {"appended": appended, "refused": refused, "log": night.fingerprint()}
+            refused[file.file] = f"{file.file}: {error}"
+
+
+def checked_again(night: Night, delivery: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A delivery that was held back, checked against the log as it is now; None if it still is, or was not."""
+    if delivery["state"] != "held" or night.fingerprint() is None:
+        return None
+    file = Delivered(delivery["file"], delivery["sha256"], delivery["day"])
+    entry = night.ledger.by_file(file.file, file.sha256)
+    facts = checked(night, file) if entry is None else facts_of(entry)
+    return None if facts["state"] == "held" else {**delivery, "reason": None, **facts}
+
+
+def facts_of(entry: LedgerEntry) -> dict[str, Any]:
+    """What a check says of a delivery that is settled."""
+    facts = {"first_day": entry.first_day, "last_day": entry.last_day, "rows": entry.rows}
+    return {"state": "empty" if entry.state == EMPTY else "ok", **facts}
 
 
 def append_one(night: Night, file: Delivered, facts: Mapping[str, Any]) -> LedgerEntry:
@@ -316,7 +352,7 @@ def rows_between(before: Mapping[str, Any] | None, after: Mapping[str, Any] | No
 def verify(night: Night, results: Results) -> dict[str, Any]:
     """Compare the log with its checksums, and say what it holds."""
     if night.fingerprint() is None:
-        reasons = [each["reason"] for each in results["check"]["deliveries"] if each["state"] == "held"]
+        reasons = [each["reason"] for each in results["append"]["deliveries"] if each["state"] == "held"]
         reasons += [each["reason"] for each in results["append"]["refused"]]
         if reasons:
             raise DataError(f"there is no log yet, and no delivery could be accepted: {reasons[0]}")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-RECORD = "times.jsonl"
+from propensity.progress import RECORD as RECORD
+from propensity.progress import cpu_seconds, lines_of, peak_bytes, reset_peak, with_estimate
+
 LAST = 10  # nights that an estimate is made from
 
 
@@ -50,8 +50,7 @@ class Meter:
             line = {"night": self.night, "step": step, "number": place + 1, "of": len(self.steps), "elapsed": elapsed}
             self.say(json.dumps(line | {"remaining": left}))
         else:
-            estimate = "" if left is None else f", about {spoken(left)} left"
-            self.say(f"{place + 1} of {len(self.steps)}, {step}: {title}{estimate}")
+            self.say(with_estimate(f"{place + 1} of {len(self.steps)}, {step}: {title}", left))
 
     def note(self, text: str) -> None:
         """Pass on what a step says."""
@@ -102,50 +101,6 @@ def remaining(steps: Sequence[str], usual: Mapping[str, float]) -> float | None:
     return round(sum(known), 1) if known and len(known) == len(steps) else None
 
 
-def spoken(seconds: float) -> str:
-    """A duration in words.
-
-    >>> spoken(32), spoken(200), spoken(8000)
-    ('32 s', '3 min', '2.2 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"
-
-
-def cpu_seconds() -> float:
-    """CPU time of this process and of children that have ended."""
-    uses = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(use.ru_utime + use.ru_stime for use in uses)
-
-
-def reset_peak() -> None:
-    """Begin to measure the peak of memory again, where the system can."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return
-
-
-def peak_bytes() -> int:
-    """Largest resident memory since `reset_peak`, or since the start of the process where that does nothing."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-    except (OSError, ValueError, IndexError):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
 def times_of(record: Path, night: str) -> list[dict[str, Any]]:
     """The lines of a night, in the order in which they were written."""
     return [line for line in lines_of(record) if line.get("night") == night]
-
-
-def lines_of(record: Path) -> Iterator[dict[str, Any]]:
-    """The lines of all nights; those that were cut off are passed over."""
-    for text in record.read_text().splitlines() if record.is_file() else []:
-        with suppress(ValueError):
-            line = json.loads(text)
-            if isinstance(line, dict):
-                yield line

@@ -56,7 +56,7 @@ def problems(results: Results, failures: Sequence[Failure], settings: Deliveries
         for each in results["fetch"]["undated"]
     ]
     found += [{"step": "check", "reason": each["reason"], "exit_code": 3}
-             for each in results["check"]["deliveries"] if each["state"] == "held"]  # fmt: skip
+             for each in results["append"]["deliveries"] if each["state"] == "held"]  # fmt: skip
     found += [{"step": "append", "reason": each["reason"], "exit_code": 3} for each in results["append"]["refused"]]
     found += [each._asdict() for each in failures]
     for each in results.get("decide", {}).get("decisions", []):
@@ -82,7 +82,7 @@ def notes(results: Results) -> list[str]:
     ]
     sentences += [f"{each['file']} is of {each['day']} and waits for that night" for each in fetched["waiting"]]
     sentences += [f"{each['file']} has no rows, which deliveries.empty allows"
-                  for each in results["check"]["deliveries"] if each["state"] == "empty"]  # fmt: skip
+                  for each in results["append"]["deliveries"] if each["state"] == "empty"]  # fmt: skip
     if not fetched["new"]:
         sentences.append("nothing new was delivered")
     return sentences + list(results.get("score", {}).get("warnings", []))
@@ -93,7 +93,7 @@ def deliveries(results: Results) -> list[dict[str, Any]]:
     refused = {each["file"]: each["reason"] for each in results["append"]["refused"]}
     rows_in_log = {each["file"]: each["rows"] for each in results["append"]["appended"]}
     rows = []
-    for each in results["check"]["deliveries"]:
+    for each in results["append"]["deliveries"]:
         state = "held" if each["file"] in refused else APPENDED if each["state"] == "ok" else each["state"]
         reason = refused.get(each["file"], each.get("reason"))
         facts = {key: each[key] for key in ("file", "sha256", "first_day", "last_day", "rows")}

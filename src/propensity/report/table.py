@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import polars as pl
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from propensity.data.event_log import META, EventLog, to_date
@@ -22,6 +23,8 @@ from propensity.data.score_file import scored_log
 from propensity.ingest.rule import RULE_BY_CODE, UNUSED_OUTCOMES
 from propensity.metric.headline import served_model, sign
 from propensity.metric.slice import NO_PURCHASE
+from propensity.progress import EVERY, as_json, running, with_estimate
+from propensity.progress import Progress as Steps
 from propensity.report.expected_over_observed import ratio_lines
 from propensity.report.heuristic import sentence
 from propensity.report.number import GAP, LOG_CURRENCY, currency_of, shown_metrics
@@ -31,6 +34,7 @@ from propensity.training.curve import SUMMARY
 
 SCREEN, NOTES = Console(), Console(stderr=True)
 MONEY = ("net", "discounts", "returns", "merged", "quarantined", "dropped")
+LINES_EVERY = 30.0  # least seconds between two lines of a count, in logs and pipes
 NAMED = 10  # lines that are not products are shown under at most as many names
 BASELINES_OF_A_TABLE = 4  # more do not fit a terminal of 80 columns
 SLICES = ("never-bought", "lapsed", "repeat", "dormant", "light")
@@ -47,20 +51,52 @@ def say_plain(text: str) -> None:
 
 
 @contextmanager
-def working(label: str) -> Iterator[Callable[[str], None]]:
-    """A progress bar that shows the current step and the elapsed time; lines where stderr is no terminal."""
-    if not NOTES.is_terminal:
-        yield say
-        return
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=NOTES
-    ) as progress:
-        task = progress.add_task(label, total=None)
+def working(
+    label: str, command: str = "", of: str | Path | None = None, out: str | None = None, bar: bool = True
+) -> Iterator[Callable[[str], None]]:
+    """A command at work: a progress bar on a terminal, else lines, or JSON lines; with an estimate of the time left.
 
-        def describe(text: str) -> None:
-            progress.update(task, description=text)
+    Parameters
+    ----------
+    label : str
+        What it does first.
+    command : str
+        Its name.
+    of : str or Path, optional
+        The run or log that it is about: its `times.jsonl` lies beside it, see `propensity.progress`. None: no record.
+    out : str, optional
+        What it makes, for the record; by default `of`.
+    bar : bool
+        Whether a bar may be shown; lines where the command has bars of its own.
 
-        yield describe
+    Yields
+    ------
+    callable
+        Receives a sentence at the beginning of each step.
+    """
+
+    def progress(show: Callable[[str, float | None], None] | None, every: float = EVERY) -> Steps:
+        beside = None if of is None else Path(of).resolve().parent
+        return Steps(command, label, beside, out or str(of), show, every)
+
+    if as_json():
+        with running(progress(None)) as steps:
+            yield steps.say
+    elif not (bar and NOTES.is_terminal):
+        with running(progress(lambda text, left: say(with_estimate(text, left)), LINES_EVERY)) as steps:
+            yield steps.say
+    else:
+        columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=NOTES) as display:
+            task = display.add_task(label, total=None)
+            show = partial(describe, display, task)
+            with running(progress(show)) as steps:
+                yield steps.say
+
+
+def describe(display: Progress, task: TaskID, text: str, left: float | None) -> None:
+    """Shows a step in a progress bar."""
+    display.update(task, description=with_estimate(text, left))
 
 
 def plain_table(title: str) -> Table:
@@ -330,7 +366,7 @@ def _against_strongest(metrics: dict[str, Any]) -> Table:
 def _differences(metrics: dict[str, Any], baselines: Sequence[str]) -> Table:
     """Difference and verdict of every metric, a column for each of some baselines."""
     table = plain_table(f"{_reference(metrics)} minus {', '.join(baselines)}")
-    table.add_column("metric", no_wrap=True)
+    table.add_column("metric")  # its titles wrap, so that no verdict is cut on a terminal of 80 columns
     for baseline in baselines:
         table.add_column(baseline, justify="right", no_wrap=True)
     for key, metric in shown_metrics(metrics).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 import warnings
@@ -22,6 +23,7 @@ from propensity.config import TrainConfig
 from propensity.errors import ConfigurationError
 from propensity.metric.declaration import Metric
 from propensity.model.offer_net import OfferNet
+from propensity.progress import CURRENT, as_json
 from propensity.training.averaging import PolynomialAveraging
 from propensity.training.curve import rows
 from propensity.training.data_module import PropensityDataModule
@@ -235,7 +237,7 @@ def progress_bar(config: TrainConfig, chosen: Sequence[Callback]) -> list[Callba
     """A bar on a terminal, else lines; none where it is not wanted or chosen otherwise."""
     if not config.trainer.get("enable_progress_bar", True) or any(isinstance(each, ProgressBar) for each in chosen):
         return []
-    return [RichProgressBar(refresh_rate=5) if sys.stderr.isatty() else EpochLines()]
+    return [RichProgressBar(refresh_rate=5) if sys.stderr.isatty() and not as_json() else EpochLines()]
 
 
 def built(name: str, part: dict[str, Any], out: Path, metrics: Sequence[Metric]) -> Callback:
@@ -318,7 +320,18 @@ class KeepCurve(Callback):
 
 
 class EpochLines(Callback):
-    """A line per epoch, for logs and pipes, where a bar would fill pages: mean training loss, and validation."""
+    """A line per epoch, for logs and pipes, where a bar would fill pages: mean training loss, and validation.
+
+    In between the running command says how many steps are done.
+    """
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.first, self.started = trainer.global_step, time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        done, total = trainer.global_step - self.first, trainer.estimated_stepping_batches
+        if (progress := CURRENT.get()) is not None and done > 0 and math.isfinite(total):
+            progress.count("training steps", done, max(int(total) - self.first, done), self.started)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.began = time.perf_counter()

@@ -6,6 +6,8 @@ import json
 import logging
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -33,6 +35,8 @@ from propensity.data.cutoff import evaluation_warnings
 from propensity.data.event_log import EventLog, to_date
 from propensity.errors import ConfigurationError, DamageError, GateError
 from propensity.model.offer_net import OfferNet
+from propensity.progress import as_json, step
+from propensity.progress import track as progress_track
 from propensity.secret import without_secrets
 from propensity.task import Task, TrainingSet, resolved
 from propensity.training.audit import record
@@ -100,7 +104,7 @@ def train(
     pretrained = pretrained_of(config, chosen.task.end_day(log))
     named = candidates(config)
     check_champion(config.champion, tuple(named), bool(chosen.cutoffs))
-    bar = track if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
+    bar = shown_parts if config.trainer.get("enable_progress_bar", True) else (lambda items, label: items)
     refit = settings.refit and bool(chosen.cutoffs)
     warm = warm_from(config)
     on_all = refit or warm is not None  # label windows, those of validation among them
@@ -118,10 +122,16 @@ def train(
             finish(folder, searched.model, searched.champion, training_set, about, searched)
             return searched.model, task, training_set, log
         earlier = chosen.task.training_set(log, bar) if refit else training_set
+        step("training without the validation windows" if chosen.cutoffs else "training")
         searched = search(work, earlier)
         model, champion = refitted(work, searched, training_set) if refit else (searched.model, searched.champion)
         finish(folder, model, champion, training_set, about, searched)
     return model, task, training_set, log
+
+
+def shown_parts(items: Iterable[Any], label: str) -> Iterable[Any]:
+    """The items with a bar on a terminal, else with lines of the running command."""
+    return progress_track(items, label) if as_json() or not sys.stderr.isatty() else track(items, label)
 
 
 class Work(NamedTuple):
@@ -185,6 +195,7 @@ def search(work: Work, training_set: TrainingSet) -> Searched:
     warnings = [*chosen.warnings, *evaluation_warnings(work.log, chosen.end, work.task.horizon)]
     if open_ended(config.trainer):
         warnings += length_warnings(length, fitted.step, fitted.ended, validation is not None)
+    step("fitting the other candidates")
     champion = fit_champion(model, work.candidates, training_set, validation, config.champion, config.seed)
     if missing := [name for name in work.candidates if name not in champion.candidates]:
         warnings.append(
@@ -198,6 +209,7 @@ def refitted(work: Work, searched: Searched, training_set: TrainingSet) -> tuple
     """Network and candidates fitted on all windows, with as many passes and the settings that the search found."""
     data = work.settings.data_module(training_set, work.task, work.config.seed)
     length = data.length
+    step("training on all label windows")
     steps = max(round(searched.fitted.step * length.pass_steps / searched.length.pass_steps), 1)
     model = work.network(training_set, data)
     stage = Stage("refit", last_checkpoint(work.folder, "refit"), steps, loggers=False)
@@ -209,6 +221,7 @@ def refitted(work: Work, searched: Searched, training_set: TrainingSet) -> tuple
 def continued(work: Work, warm: Warm, training_set: TrainingSet) -> Searched:
     """The network of an earlier run, trained on for some steps on all windows; its candidates stay as they are."""
     data = work.settings.data_module(training_set, work.task, work.config.seed)
+    step("training from the weights of the earlier run")
     steps = warm.steps(data.length.pass_steps)
     pl.seed_everything(work.config.seed, verbose=False)
     model = warm.model.train()

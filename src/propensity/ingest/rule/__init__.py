@@ -108,7 +108,7 @@ RULES = (
         "line_returned", "keep", "return, by sign, kind or cancellation; netted from revenue, never a purchase",
         "cancelled",
     ),
-    Rule("line_twice", "keep", "line equal to an earlier one in all mapped columns, without an event id"),
+    Rule("line_twice", "keep", "sale or return equal to an earlier one in all mapped columns, without an event id"),
     Rule(
         "discount_repeated", "keep",
         "line with the same discount as all others of its order; if it is that of the whole order, divide it among the "

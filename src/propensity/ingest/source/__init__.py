@@ -91,6 +91,11 @@ class Tables(NamedTuple):
         Formats that were found in the files, with their evidence: `file`, `what`, `value`, `evidence` and `setting`.
     not_products : dict of str to int
         Name -> lines that the source knows to be no products, whether it left them out or not.
+    corrections : {"overlap", "always", "never"} or None
+        When a later delivery of an order replaces an earlier one. The log then stores hashes of the ids of orders and
+        lines, so that an appended delivery can correct it. None: it stores none.
+    customers_from_events : bool
+        Whether attributes of customers were read from the events, those of the first day, and not from a table.
     aliases : polars.DataFrame or None
         Customer ids that were replaced, `alias`, by `customer`; None without an identity map.
     """
@@ -109,6 +114,8 @@ class Tables(NamedTuple):
     formats: list[dict[str, Any]] = []
     aliases: pl.DataFrame | None = None
     not_products: dict[str, int] = {}
+    corrections: str | None = None
+    customers_from_events: bool = False
 
 
 class Source(Protocol):

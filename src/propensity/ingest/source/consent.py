@@ -177,6 +177,7 @@ def add_consents(
     entries: pl.DataFrame,
     aliases: pl.DataFrame | None = None,
     earlier: Callable[[pl.Series], pl.Series] | None = None,
+    has_words: bool = False,
 ) -> tuple[pl.LazyFrame, dict[str, int]]:
     """Add the consents to the table of customers.
 
@@ -193,6 +194,8 @@ def add_consents(
         itself where the earlier log has it.
     earlier : callable, optional
         Returns those of some ids that the log has to which the delivery is appended. Their consents count too.
+    has_words : bool
+        Whether that log has consents, so that a delivery without entries says nothing.
 
     Returns
     -------
@@ -224,6 +227,7 @@ def add_consents(
     row = pl.Series("?row", rows_of(entries["customer"], people["customer"]))
     own = entries.with_columns(row).filter(pl.col("?row") >= 0).with_columns(customer=pl.col("?row")).drop("?row")
     words, withdrawn = last_words(own, entries["channel"].unique().to_list())
+    words = words.select("customer") if has_words and entries.is_empty() else words
     attributes = [name for name in words.columns if name != "customer" and name in people.columns]
     people = people.rename({name: f"?{name}" for name in attributes})
     numbered = people.with_row_index("?row").with_columns(pl.col("?row").cast(pl.Int64))

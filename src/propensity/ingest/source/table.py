@@ -95,6 +95,7 @@ class EarlierLog(NamedTuple):
     is_text: bool  # whether its customer ids are text
     bought: Callable[[pl.DataFrame], pl.Series]  # whether customers of some rows, as it writes them, bought their items
     items: pl.Series  # ids of its items
+    has_consents: bool  # whether its customers have words of consents
 
 
 @dataclass
@@ -398,6 +399,8 @@ class Table:
             timezone=self.timezone,
             formats=self._formats,
             aliases=None if people is None else people.aliases,
+            corrections=corrections,
+            customers_from_events=bool(self.customer_columns),
         )
 
     def _id_format(self, key: str, delivered: list[Delivery]) -> IdFormat:
@@ -611,7 +614,9 @@ class Table:
             style = DayFormat(self.day_format, None, self.timezone, times_in=self.times_in)
             entries = read_consents(files, self.consents, ids, style)
             entries = entries if people is None else with_refusals_of_owners(entries, people.ambiguous)
-            customers, consent_warnings = add_consents(customers, accepted, entries, aliases, known)
+            customers, consent_warnings = add_consents(
+                customers, accepted, entries, aliases, known, self.earlier is not None and self.earlier.has_consents
+            )
             warnings |= consent_warnings
         return customers, warnings
 

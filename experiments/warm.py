@@ -1,0 +1,120 @@
+"""Is a training that starts from the last network as good as one from scratch, and what does it cost?
+
+    python experiments/warm.py sample data/complete_journey data/warm 0.4
+    python experiments/warm.py choose data/warm runs/warm
+    python experiments/warm.py judge data/warm runs/warm 0.15 0.001 0
+
+`sample` writes the log of a share of the customers. `choose` compares rules at 2017-07-10, with labels up to
+2017-07-23. `judge` uses one rule every 28 days, each time from the network before, and compares it with a training from
+scratch at 2017-08-07 and 2017-09-04. A rule is the share of the passes of the first training, the learning rate, and
+the number of last training cutoffs (0: all). Each training is a process of its own; its CPU-seconds include start and
+imports. Runs that are finished are not trained again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from propensity.command import configuration
+from propensity.data.event_log import EventLog, to_day
+from propensity.nightly.challenge import compare
+from propensity.training import warm
+from propensity.training.run import train
+
+FIRST, CHOICE, JUDGED = "2017-06-12", "2017-07-10", ("2017-08-07", "2017-09-04")
+RULES = ((0.15, 0.003, 0), (0.15, 0.001, 0), (0.3, 0.001, 4))
+METRICS = ("auc", "log_loss", "normalised_revenue_capture", "ece")
+SETTINGS = {
+    "experiment": "complete_journey",
+    "trainer.enable_progress_bar": False,
+    "champion": "network",
+    "data.cutoff.count": 10,
+}
+
+
+def sample(log: str, out: str, share: str) -> None:
+    """Write the log of some customers, the same share whatever their number."""
+    opened = EventLog.open(log)
+    chosen = opened.id_hash() < np.uint64(float(share) * 2**64)
+    replace(opened.of_customers(chosen), customers=opened.customers.filter(pl.Series(chosen))).save(out)
+
+
+def fit(log: str, out: str, end: str, earlier: str = "", share: str = "", rate: str = "", cutoffs: str = "") -> None:
+    """Train one run; with `earlier` from its weights."""
+    settings = SETTINGS | {"data.log": log, "data.end": end, "out": out}
+    if earlier:
+        warm.SHARE = float(share)
+        settings |= {"warm": earlier, "optimizer.lr": float(rate)}
+        settings |= {"data.cutoff.count": int(cutoffs)} if int(cutoffs) else {}
+    train(configuration("train", settings))
+
+
+def cost(*arguments: str) -> float:
+    """CPU-seconds of a training in a process of its own; those of the first time if it is finished."""
+    note = Path(arguments[1]) / "cpu.json"
+    if not note.is_file():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, __file__, "train", *arguments], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        note.write_text(json.dumps(spent))
+    return float(json.loads(note.read_text()))
+
+
+def show(log: str, scratch: Path, other: Path, cutoff: str) -> None:
+    """Print the paired differences of a run against one from scratch, on a window after the labels of both."""
+    opened = EventLog.open(log).until(to_day(cutoff) + 14)
+    result = compare(scratch, other, opened, cutoff, METRICS, 200)
+    for name, row in result["metrics"].items():
+        print(
+            f"  {cutoff} {name}: {row['challenger']:.4f} against {row['live']:.4f}, "
+            f"{row['value']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}] {row['verdict']}", flush=True,
+        )  # fmt: skip
+
+
+def choose(log: str, out: Path) -> None:
+    """Compare the rules at an early date."""
+    first = cost(log, str(out / "first"), FIRST)
+    scratch = cost(log, str(out / f"scratch-{CHOICE}"), CHOICE)
+    print(f"from scratch: {first:.0f} CPU-s for {FIRST}, {scratch:.0f} for {CHOICE}", flush=True)
+    for rule in RULES:
+        words = [str(each) for each in rule]
+        place = out / f"warm-{CHOICE}-{'-'.join(words)}"
+        spent = cost(log, str(place), CHOICE, str(out / "first"), *words)
+        print(
+            f"share {words[0]}, rate {words[1]}, cutoffs {words[2]}: {spent:.0f} CPU-s, {scratch / spent:.1f} x",
+            flush=True,
+        )
+        show(log, out / f"scratch-{CHOICE}", place, CHOICE)
+
+
+def judge(log: str, out: Path, *rule: str) -> None:
+    """Compare one rule at later dates, each time from the network before."""
+    earlier = out / f"warm-{CHOICE}-{'-'.join(rule)}"
+    for end in JUDGED:
+        place, scratch = out / f"warm-{end}-{'-'.join(rule)}", out / f"scratch-{end}"
+        whole, spent = cost(log, str(scratch), end), cost(log, str(place), end, str(earlier), *rule)
+        print(f"{end}: {spent:.0f} CPU-s against {whole:.0f}, {whole / spent:.1f} x", flush=True)
+        show(log, scratch, place, end)
+        earlier = place
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if sys.argv[1] == "sample":
+        sample(*sys.argv[2:])
+    elif sys.argv[1] == "train":
+        fit(*sys.argv[2:])
+    elif sys.argv[1] == "choose":
+        choose(sys.argv[2], Path(sys.argv[3]))
+    else:
+        judge(sys.argv[2], Path(sys.argv[3]), *sys.argv[4:])
