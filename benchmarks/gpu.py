@@ -52,6 +52,7 @@ from propensity.model.encoder.mean_pool import MeanPool
 from propensity.model.encoder.time_filters import TimeFilters
 from propensity.model.encoder.transformer import Transformer
 from propensity.model.explore.dot_product import ExploreDotProduct
+from propensity.model.member import EnsembleMember
 from propensity.model.offer_net import OfferNet
 from propensity.model.outputs import Outputs
 from propensity.model.repeat.mlp import RepeatMLP
@@ -209,7 +210,8 @@ def batch_of(shape: Shape, customers: int, seed: int = 1, events: int = 0) -> Ba
 
 def on(device: torch.device, batch: Batch) -> Batch:
     """The batch on a device."""
-    inputs, outcomes = (type(part)(*(each.to(device) for each in part)) for part in (batch.inputs, batch.outcomes))
+    inputs = Inputs(*(each.to(device) for each in batch.inputs))
+    outcomes = Outcomes(*(each.to(device) for each in batch.outcomes))
     return Batch(inputs, outcomes, batch.weight.to(device))
 
 
@@ -230,6 +232,13 @@ def network(shape: Shape, encoder: str, width: int) -> OfferNet:
         for parameter in model.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
     return model.eval()
+
+
+def member_of(model: OfferNet) -> EnsembleMember:
+    """The only member."""
+    (member,) = model.members
+    assert isinstance(member, EnsembleMember)
+    return member
 
 
 def results_of(model: OfferNet, batch: Batch) -> tuple[Outputs, dict[str, Tensor]]:
@@ -311,9 +320,8 @@ def training(bench: Bench, peaks: dict[str, Any]) -> list[dict[str, Any]]:
                 continue
             bench.fresh_memory()
             model = network(bench.shape, "hstu", width).to(bench.device)
-            (member,) = model.members
             inputs = model.in_units(batch.inputs)
-            flops, reading = flops_of(lambda m=model: m(batch.inputs)), flops_of(lambda m=member, x=inputs: m.encode(x))
+            flops, reading = flops_of(partial(model, batch.inputs)), flops_of(partial(member_of(model).encode, inputs))
             model = bench.compiled(model) if "compiled" in kind else model
             took = bench.seconds(stepper(bench, model.train(), batch, kind != "fp32"), bench.shape.steps)
             rate = 3 * flops / took
@@ -353,7 +361,7 @@ def tokens(bench: Bench) -> dict[str, Any]:
     shape = bench.shape
     inputs = on(bench.device, batch_of(shape._replace(offers=1), shape.readers, events=shape.long)).inputs
     model = network(shape, "hstu", shape.widths[0]).to(bench.device).train()
-    (member,) = model.members
+    member = member_of(model)
     parts = [p for name, p in member.named_parameters() if name.startswith(("encoder.", "event_token."))]
     by_length, any_order = inputs.length.argsort(), torch.arange(shape.readers, device=bench.device)
     size = max(shape.readers // 8, 1)
@@ -378,6 +386,12 @@ def tokens(bench: Bench) -> dict[str, Any]:
     return {"tokens_s": rates, "filled": filled, "longest": longest, "memory_mb": bench.memory_mb()}
 
 
+def expected_revenue(model: OfferNet, inputs: Inputs) -> Tensor:
+    """A score of each pair (B, M)."""
+    outputs: Outputs = model(inputs)
+    return outputs.expected_revenue()
+
+
 def scoring(bench: Bench) -> list[dict[str, Any]]:
     """Pairs scored a second by the default network and by HSTU."""
     rows: list[dict[str, Any]] = []
@@ -387,7 +401,7 @@ def scoring(bench: Bench) -> list[dict[str, Any]]:
             bench.fresh_memory()
             model = network(bench.shape, encoder, bench.shape.widths[0]).to(bench.device)
             with torch.inference_mode(), bench.bf16(kind == "bf16"):
-                took = bench.seconds(lambda m=model: m(inputs).expected_revenue(), bench.shape.steps)
+                took = bench.seconds(partial(expected_revenue, model, inputs), bench.shape.steps)
             pairs = bench.shape.scored * bench.shape.offers
             rows.append({"encoder": encoder, "kind": kind, "pairs_s": pairs / took, "memory_mb": bench.memory_mb()})
     return rows

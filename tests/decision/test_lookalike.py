@@ -26,7 +26,7 @@ def context(**changes: Any) -> DecisionContext:
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> dict[str, str]:
+def tables(tmp_path: Path) -> dict[str, Any]:
     """Points on a circle for all customers but the seventh; customers 1 and 99 are seeds."""
     states = pl.DataFrame({"customer_id": np.arange(1, 9), "x": np.cos(ANGLES), "y": np.sin(ANGLES), "name": "text"})
     states.filter(pl.col("customer_id") != 7).write_parquet(tmp_path / "states.parquet")
@@ -34,7 +34,7 @@ def tables(tmp_path: Path) -> dict[str, str]:
     return {"seeds": str(tmp_path / "seeds.csv"), "states": str(tmp_path / "states.parquet")}
 
 
-def test_the_nearest_are_found_without_the_seeds_and_those_who_may_not_be_contacted(tables: dict[str, str]) -> None:
+def test_the_nearest_are_found_without_the_seeds_and_those_who_may_not_be_contacted(tables: dict[str, Any]) -> None:
     result = Lookalike(**tables, size=2)(context())
     assert result.table["customer_id"].to_list() == [2, 3] and result.table["similarity"].is_sorted(descending=True)
     assert result.summary["seeds"] == 1 and result.summary["seeds_left_out"] == 1
@@ -74,13 +74,13 @@ def test_without_tables_the_best_customers_are_seeds_and_the_scores_are_compared
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(
-    tables: dict[str, str], settings: dict[str, Any], error: type[Exception], words: str
+    tables: dict[str, Any], settings: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         Lookalike(**(tables | settings))(context())
 
 
-def test_tables_without_ids_seeds_or_numbers_are_refused(tables: dict[str, str], tmp_path: Path) -> None:
+def test_tables_without_ids_seeds_or_numbers_are_refused(tables: dict[str, Any], tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     for content, setting, words in (
         ("customer\n1\n", "seeds", "has no column customer_id, only customer"),

@@ -72,6 +72,7 @@ class PretrainNet(nn.Module):
     """
 
     code: Tensor
+    unit: Tensor
 
     def __init__(self, sizes: Sizes, width: int, encoder: Callable[..., nn.Module], code: Tensor) -> None:
         super().__init__()
