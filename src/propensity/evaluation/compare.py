@@ -17,8 +17,8 @@ from propensity.checksum import seal_folder, unseal_folder
 from propensity.config import CompareConfig, TrainConfig
 from propensity.data.cutoff import last_windows, parse_cutoff
 from propensity.errors import ConfigurationError
-from propensity.evaluation.backtest import closed_by
 from propensity.evaluation.evaluate import Say, evaluation_cutoffs, own_metrics
+from propensity.evaluation.fold_job import closed_by
 from propensity.evaluation.labels import labels
 from propensity.metric.evaluation import evaluate
 from propensity.metric.labels import Labels, Prediction
