@@ -1,8 +1,8 @@
 """Stragglers and failures of a cluster, simulated: `python benchmarks/scale_simulation.py`.
 
-Blocks are given one at a time to the worker that is free first, as Ray does. Block times are log-normal around the measured
-CPU-seconds of a block; some workers are slow; a lost worker loses its block, which is computed again from its start, and
-comes back after a while. Nothing here is measured but the seconds of a block.
+Blocks are given one at a time to the worker that is free first, as Ray does. Block times are log-normal around the
+measured CPU-seconds of a block; some workers are slow; a lost worker loses its block, which is computed again from its
+start, and comes back after a while. Nothing here is measured but the seconds of a block.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OPENING = 20.0  # seconds until a worker has opened bundle and log
 
 
 class Result(NamedTuple):
-    """Hours until the last block is there, the share of the workers' time that was of use, and blocks computed again."""
+    """Hours until the last block is there, useful share of the workers' time, and blocks that are computed again."""
 
     hours: float
     useful: float

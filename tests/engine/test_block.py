@@ -107,8 +107,13 @@ def test_a_worker_of_another_version_is_refused_before_the_job_is_loaded(tmp_pat
 
 @pytest.mark.usefixtures("same_environment")
 def test_a_worker_opens_a_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    loaded = []
-    monkeypatch.setattr(ray_worker, "load_job", lambda reference: loaded.append(reference) or Squares())
+    loaded: list[list[int]] = []
+
+    def load(reference: list[int]) -> Squares:
+        loaded.append(reference)
+        return Squares()
+
+    monkeypatch.setattr(ray_worker, "load_job", load)
     outcomes = [run_block([7], "token", environment(), "/away", block) for block in blocks_in(tmp_path, 3)]
     assert loaded == [[7]] and all(outcome.error is None for outcome in outcomes)
     run_block([8], "another", environment(), str(tmp_path), blocks_in(tmp_path, 1)[0])

@@ -42,14 +42,14 @@ class Squares:
     def write(self, block: Block, draft: Path) -> None:
         time.sleep(self.seconds)
         draft.write_text("half")
-        if block.index == self.full:
+        if block.number == self.full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if block.index == self.deadly:
+        if block.number == self.deadly:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.marks is not None and not (mark := Path(self.marks) / str(block.index)).exists():
+        if self.marks is not None and not (mark := Path(self.marks) / str(block.number)).exists():
             mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        draft.write_text(str(block.index**2))
+        draft.write_text(str(block.number**2))
 
 
 @dataclass(frozen=True)

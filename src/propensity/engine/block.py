@@ -2,7 +2,7 @@
 
 A command that is computed in blocks describes what they share as a `Job`, and names the file of each block. An
 `Engine` computes the blocks that have no file yet. Since a file appears whole or not at all, an interrupted command
-continues, and since a block depends on nothing but its job and its index, the files do not depend on where or in which
+continues, and since a block depends on nothing but its job and its number, the files do not depend on where or in which
 order the blocks were computed.
 """
 
@@ -29,13 +29,13 @@ class Block(NamedTuple):
 
     Attributes
     ----------
-    index : int
+    number : int
         Place in the order of the result.
     path : Path
         File that holds it; no other block has the same.
     """
 
-    index: int
+    number: int
     path: Path
 
 

@@ -31,4 +31,4 @@ class LocalEngine:
         for block in missing:
             with whole_file(block.path) as draft:
                 write(block, draft)
-            say(f"part {block.index + 1} of {len(blocks)}")
+            say(f"part {block.number + 1} of {len(blocks)}")

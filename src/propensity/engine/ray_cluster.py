@@ -137,6 +137,8 @@ def cluster(address: str | None, workers: int) -> Iterator[Head]:
     with variables(QUIET if address else {**QUIET, "RAY_AUTH_TOKEN": TOKEN}), python_path(address is None):
         ray = import_ray()
         logging.getLogger("ray").setLevel(logging.ERROR)  # Ray announces that tasks need a token
+        if ray.is_initialized():
+            raise ConfigurationError("this process uses a Ray cluster already; call ray.shutdown() before engine=ray")
         terminated = signal.getsignal(signal.SIGTERM)
         with short_folder() as folder:
             try:

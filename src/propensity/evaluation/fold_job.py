@@ -154,9 +154,10 @@ class FoldJob:
     def write(self, block: Block, draft: Path) -> None:
         """Train a fold, and write the scores of its cutoffs and what was said."""
         said: list[str] = []
-        fold = train_fold(self.cfg, self.plans[block.index], said.append)
+        fold = train_fold(self.cfg, self.plans[block.number], said.append)
         with draft.open("wb") as file:
-            np.savez(file, **arrays_of(fold.scores), **{SAID: np.array(said, np.str_)})
+            arrays: dict[str, Any] = {**arrays_of(fold.scores), SAID: np.array(said, np.str_)}
+            np.savez(file, **arrays)
 
 
 def arrays_of(scores: Mapping[str, Mapping[str, Scores]]) -> dict[str, Any]:

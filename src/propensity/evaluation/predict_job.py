@@ -99,7 +99,7 @@ class PredictJob:
         opened: dict[int, CutoffData] = {}
 
         def write(block: Block, draft: Path) -> None:
-            place = self.places[block.index]
+            place = self.places[block.number]
             if place.cutoff not in opened:
                 opened.clear()  # the events before one cutoff may be a copy
                 opened[place.cutoff] = self.cutoffs[place.cutoff].cutoff_data(trained.task, log, trained.vocabulary)

@@ -102,9 +102,18 @@ def recipe_of(scorer: BatchScorer, log: EventLog) -> Recipe:
     """
     features, bundle = scorer.features, scorer.bundle
     return Recipe(
-        *(str(bundle.folder.absolute()), bundle.digest, str(Path(str(log.folder)).absolute()), log.fingerprint),
-        *(features.log is log, scorer.cutoff, features.offers, scorer.market_stats, features.standardisations),
-        *(scorer.config, scorer.metadata, use_plugins()),
+        bundle=str(bundle.folder.absolute()),
+        digest=bundle.digest,
+        log=str(Path(str(log.folder)).absolute()),
+        fingerprint=log.fingerprint,
+        is_past=features.log is log,
+        cutoff=scorer.cutoff,
+        offers=features.offers,
+        market_stats=scorer.market_stats,
+        standardisations=features.standardisations,
+        config=scorer.config,
+        metadata=scorer.metadata,
+        plugins=use_plugins(),
     )
 
 
@@ -129,7 +138,7 @@ class PartJob(ScorerJob):
     def open(self) -> Write:
         """See `propensity.engine.block.Job`."""
         scorer = self.scorer()
-        return lambda block, draft: scorer.write_part(block.index, draft)
+        return lambda block, draft: scorer.write_part(block.number, draft)
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ class TopJob(ScorerJob):
             nonlocal best
             best = scorer.empty_top() if best is None else best
             best.clear()
-            for part in scorer.parts[block.index * self.size : (block.index + 1) * self.size]:
+            for part in scorer.parts[block.number * self.size : (block.number + 1) * self.size]:
                 scorer.add_part(best, part)
             with draft.open("wb") as file:
                 best.write(file)
