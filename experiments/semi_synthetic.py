@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,7 +44,8 @@ from propensity.training.checkpoint import load_trained
 CUTOFFS, AT = ("2017-09-04", "2017-09-11", "2017-09-18"), "2017-10-02"
 EFFECT = {"never-bought": 0.8, "lapsed": 0.6, "active": 0.1, "likely": 0.0}
 TENTH, AGAINST = 0.1, -0.4
-MESSAGES, CAMPAIGNS, SEEDS = 50_000, 12, 5
+MESSAGES, CAMPAIGNS = 50_000, 12
+SEEDS = range(10, 15)  # 5 to 9 chose the learners
 PROBABILITIES = (0.3, 0.5, 0.7)  # of a message, by campaign
 REDRAWS = 20  # of the arms, for the coverage
 COLUMNS = Columns("arm", "holdout", ["bought", "value"], probability="probability")
@@ -181,7 +183,7 @@ def main(run: str, log: str) -> None:
     measure(prepared(run, log), log)
 
 
-def measure(known: Prepared, log: str, seeds: int = SEEDS) -> None:
+def measure(known: Prepared, log: str, seeds: Sequence[int] = SEEDS) -> None:
     """All seeds."""
     parts, target = known.parts, known.target
     print(pl.Series("state", np.concatenate([state_of(part) for part in parts])).value_counts(sort=True))
@@ -189,7 +191,7 @@ def measure(known: Prepared, log: str, seeds: int = SEEDS) -> None:
         scores = Path(folder) / "scores.parquet"
         save_scores([known.scores], scores, log=Path(log))
         covered, shares, earned = [], [], []
-        for seed in range(seeds):
+        for seed in seeds:
             table = drawn(parts, [world(part, seed) for part in parts], seed)
             messages = join_messages(table, parts, target, COLUMNS)
             shares.append(learned(table, messages, Path(folder) / f"uplift {seed}"))

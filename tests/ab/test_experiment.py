@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,20 @@ def test_a_challenger_replaces_a_champion_only_where_it_ranks_better() -> None:
     comparisons = [learn(columns, rules, champion)[1]["comparison"]["mail"]["spend"] for champion in (truth, reverse)]
     assert [cell["winner"] for cell in comparisons] == ["champion", "challenger"]
     assert learn(columns, rules, None)[1]["comparison"]["mail"]["spend"]["winner"] == "challenger"
+
+
+def test_a_known_multiple_is_ranked_without_further_pairs_too() -> None:
+    known = checked(table(16, 600, effect=9.0))
+    amount = np.full(600, 2.0)
+    both = replace(
+        known,
+        outcomes=known.outcomes | {"value": 2 * known.outcomes["spend"]},
+        multiple={"value": ("spend", amount)},
+    )
+    found = learn_uplift(both, UpliftRules(learners=("t",), orderings=20, resamples=0))
+    cells = found[0]["arms"]["mail"]
+    assert cells["value"]["qini"] == pytest.approx(2 * cells["spend"]["qini"])
+    assert cells["value"]["multiple_of"] == "spend" and found[1].height == 1200
 
 
 def test_nothing_goes_on_from_a_null_experiment() -> None:

@@ -159,7 +159,7 @@ def learn_targets(
             found, score = fitted[base], scores[base]
             if amount is not None:
                 own_amount = amount[part.rows]
-                found, score = _times(found, own_amount, targets.amount[name]), score * own_amount
+                found, score = _times(found, own_amount, targets.amount.get(name, np.zeros(0))), score * own_amount
             cell, values = part.tested(experiment, name, found, score, rules)
             result["arms"][arm][name] = cell if amount is None else cell | {"multiple_of": base}
             own = {"arm": pl.lit(arm), "outcome": pl.lit(name)}
