@@ -38,6 +38,7 @@ CONTACTING = {
     "channel": ["decision.default_cost=0.0"],
     "overlap": [EVERYBODY],
     "allocate": ["decision.budget=1000"],
+    "lookalike": [EVERYBODY],
 }
 DESCRIBING = {"opportunity": [], "segment": ["decision.max_k=4"]}
 CONTACTED = {
