@@ -44,10 +44,11 @@ def loading(market: Market, rounds: int) -> dict[str, Any]:
         clip_grad_norm_(model.parameters(), cfg.trainer.gradient_clip_val)
         optimizer.step()
 
-    ready = iter(loader.train_dataloader())
+    training = loader.train_dataloader()
+    ready = iter(training)
     turns = [
         (cpu_seconds(lambda: batches.append(next(ready))), cpu_seconds(step))
-        for _ in range(min(1 + rounds, len(ready)))
+        for _ in range(min(1 + rounds, len(training)))
     ]
     load, trained = np.median(turns[min(1, len(turns) - 1) :], axis=0)  # the first warms up
     about = {

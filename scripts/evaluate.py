@@ -9,8 +9,7 @@ def main(cfg: EvaluateConfig) -> None:
     from propensity.evaluation.evaluate import evaluate_run
     from propensity.evaluation.on_requests import evaluate_on_requests, on_requests
     from propensity.report.document import write_documents
-    from propensity.report.markdown import write_summary
-    from propensity.report.page import write_page
+    from propensity.report.page import write_report
     from propensity.report.table import show_metrics, show_request_metrics, working
 
     if on_requests(cfg):
@@ -20,8 +19,7 @@ def main(cfg: EvaluateConfig) -> None:
     with working("evaluating", "evaluate", cfg.run) as say:
         metrics = evaluate_run(cfg, say)
         say("writing the report")
-        write_page(metrics, f"{cfg.run}/report.html")
-        write_summary(metrics, f"{cfg.run}/report.md")
+        write_report(metrics, cfg.run)
         write_documents(metrics, cfg.run)
     show_metrics(metrics, cfg.run)
 

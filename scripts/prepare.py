@@ -19,8 +19,7 @@ def main(cfg: PrepareConfig) -> None:
     task = instantiate(cfg.data, _convert_="all")
     out = cfg.out or task.log or task.default_log
     action = "checking" if cfg.check else "adding to" if cfg.append else "preparing"
-    record = None if cfg.check else out
-    with working(f"{action} {out}", "append" if cfg.append else "prepare", record):
+    with working(f"{action} {out}", "append" if cfg.append else "prepare", None if cfg.check else out):
         log = task.check() if cfg.check else task.append(out) if cfg.append else task.prepare(out)
     show = show_appended if cfg.append and not cfg.check else show_log
     show(log, None if cfg.check else out)

@@ -16,10 +16,7 @@ def main(cfg: TrainConfig) -> float | None:
 
     record = cfg.out if first_process() else None
     with working("preparing the training set", "train", record, bar=False) as say:
-        if cfg.data.get("requests") is not None:
-            train_on_requests(cfg, say)
-        else:
-            train(cfg)
+        train_on_requests(cfg, say) if cfg.data.get("requests") is not None else train(cfg)
     if not first_process():
         return None
     save_curves(cfg.out)

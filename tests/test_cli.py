@@ -97,7 +97,7 @@ def without_meaning(text: str) -> list[str]:
 def test_help_says_what_every_setting_of_a_verb_means(stem: str) -> None:
     text = usage(conf_folder(), stem, [])
     assert without_meaning(text) == []
-    own = {"data", "model", "loss", "training", "baseline", "decision"}
+    own = {"data", "model", "loss", "training", "baseline", "decision", "engine"}
     if stem in ("export", "kpi", "score", "serve") or stem.startswith("ab_"):
         own -= {"data"}  # of which they have a single setting
     schema = (own | {*OPEN}) & {*COMMANDS[stem].__dataclass_fields__}

@@ -169,15 +169,13 @@ class Model:
         """
         from propensity.command import configuration
         from propensity.evaluation.evaluate import evaluate_run
-        from propensity.report.markdown import write_summary
-        from propensity.report.page import write_page
+        from propensity.report.page import write_report
 
         settings = {"run": str(self.run), "resamples": resamples, "seed": seed}
         settings |= {} if cutoffs is None else {"cutoffs": list(cutoffs)}
         settings |= {} if baselines is None else {"baselines": list(baselines)}
         result = evaluate_run(configuration("evaluate", settings), LOGGER.info, also, metrics)
-        write_page(result, f"{self.run}/report.html")
-        write_summary(result, f"{self.run}/report.md")
+        write_report(result, self.run)
         return Evaluation(result, self.run)
 
     def export(self, out: str | Path, formats: Sequence[str] = ("onnx",)) -> Bundle:
