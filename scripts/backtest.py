@@ -7,7 +7,7 @@ from propensity.config import BacktestConfig
 @entry("backtest", interrupted="the same command continues after the last finished fold")
 def main(cfg: BacktestConfig) -> None:
     from propensity.evaluation.backtest import backtest
-    from propensity.report.page import write_report
+    from propensity.report.markdown import write_report
     from propensity.report.table import show_metrics, working
 
     with working("preparing the backtest", "backtest", cfg.out, bar=False) as say:

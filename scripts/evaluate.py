@@ -9,7 +9,7 @@ def main(cfg: EvaluateConfig) -> None:
     from propensity.evaluation.evaluate import evaluate_run
     from propensity.evaluation.on_requests import evaluate_on_requests, on_requests
     from propensity.report.document import write_documents
-    from propensity.report.page import write_report
+    from propensity.report.markdown import write_report
     from propensity.report.table import show_metrics, show_request_metrics, working
 
     if on_requests(cfg):

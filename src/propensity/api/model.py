@@ -169,7 +169,7 @@ class Model:
         """
         from propensity.command import configuration
         from propensity.evaluation.evaluate import evaluate_run
-        from propensity.report.page import write_report
+        from propensity.report.markdown import write_report
 
         settings = {"run": str(self.run), "resamples": resamples, "seed": seed}
         settings |= {} if cutoffs is None else {"cutoffs": list(cutoffs)}

@@ -14,12 +14,18 @@ from propensity.report.expected_over_observed import ratio_lines, short_name
 from propensity.report.heuristic import HEURISTICS, sentence
 from propensity.report.number import DASH, GAP, LOG_CURRENCY, Cell, MetricFormat, currency_of, decimal, shown_metrics
 from propensity.report.offer import over_cutoffs
-from propensity.report.page import settings
+from propensity.report.page import settings, write_page
 from propensity.report.partition import totals
 from propensity.report.verdict import baseline_of, baselines_of, served_words, verdict_line
 
 SHORT = 3  # offers at either end
 HEADLINE = ("revenue_lift", "auc")
+
+
+def write_report(metrics: Mapping[str, Any], folder: str | Path) -> None:
+    """Write the page and its summary of `metrics` to report.html and report.md of a folder."""
+    write_page(metrics, Path(folder) / "report.html")
+    write_summary(metrics, Path(folder) / "report.md")
 
 
 def write_summary(metrics: Mapping[str, Any], path: str | Path) -> None:

@@ -19,7 +19,6 @@ from propensity.report.curve import learning_curves
 from propensity.report.decay import decay
 from propensity.report.expected_over_observed import expected_and_observed, expected_over_observed
 from propensity.report.heuristic import heuristics
-from propensity.report.markdown import write_summary
 from propensity.report.number import Cell, MetricFormat, currency_of, percent, shown_metrics
 from propensity.report.offer import offers
 from propensity.report.reliance import reliance_table
@@ -48,12 +47,6 @@ def write_page(metrics: Mapping[str, Any], path: str | Path) -> None:
     training = learning_curves(load_curves(Path(path).parent))
     with whole_file(path) as draft:
         draft.write_text(page(metrics, training), encoding="utf-8")
-
-
-def write_report(metrics: Mapping[str, Any], folder: str | Path) -> None:
-    """Write the page and its summary of `metrics` to report.html and report.md of a folder."""
-    write_page(metrics, Path(folder) / "report.html")
-    write_summary(metrics, Path(folder) / "report.md")
 
 
 def page(metrics: Mapping[str, Any], training: Markup | None = None) -> str:
