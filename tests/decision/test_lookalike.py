@@ -62,6 +62,25 @@ def test_without_tables_the_best_customers_are_seeds_and_the_scores_are_compared
     assert result.summary["seeds"] == 1 and result.table["customer_id"].to_list() == [7]  # next to 8, the best
 
 
+def test_the_best_customers_without_an_embedding_are_no_seeds(tables: dict[str, Any], tmp_path: Path) -> None:
+    pl.read_parquet(tables["states"]).filter(pl.col("customer_id") != 8).write_parquet(tmp_path / "fewer.parquet")
+    result = Lookalike(states=str(tmp_path / "fewer.parquet"), size=1)(context(customers=None))
+    assert result.table["customer_id"].to_list() == [5]  # next to 6, the best of those who have one
+
+
+@pytest.mark.parametrize("key", ["propensity.end", "propensity.cutoff"])
+def test_embeddings_of_a_later_day_than_the_scores_are_refused(
+    tables: dict[str, Any], tmp_path: Path, key: str
+) -> None:
+    states, path = pl.read_parquet(tables["states"]), tmp_path / "dated.parquet"
+    for day in ("2024-03-03", "2024-03-04"):
+        states.write_parquet(path, metadata={key: day})
+        assert Lookalike(**(tables | {"states": str(path)}), size=2)(context()).table.height == 2
+    states.write_parquet(path, metadata={key: "2024-03-05"})
+    with pytest.raises(ConfigurationError, match="embeddings of 2024-03-05, after the cutoff 2024-03-04 of the scores"):
+        Lookalike(**(tables | {"states": str(path)}), size=2)(context())
+
+
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [

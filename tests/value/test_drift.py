@@ -62,6 +62,15 @@ def test_ages_and_tenths_without_customers_stay_as_they_are() -> None:
     assert (drift.age[:, [0, 2]] == 0).all() and (drift.age[1, [1, 3]] != 0).all()
 
 
+def test_a_window_in_which_nothing_was_expected_says_nothing_of_that_outcome() -> None:
+    first, last = (window(seed, np.full(AGE.size, 0.7)) for seed in (1, 2))
+    unpriced = first._replace(expected=(*first.expected[:2], np.zeros(AGE.size)))
+    drift, alone = fit_drift([last, unpriced], 52), fit_drift([last], 52)
+    assert drift.total[2] == alone.total[2] and (drift.tenth[2] == alone.tenth[2]).all()
+    np.testing.assert_array_equal(drift.total[:2], fit_drift([last, first], 52).total[:2])
+    assert fit_drift([unpriced], 52).total[2] == 0
+
+
 def test_probabilities_stay_probabilities() -> None:
     drift = fit_drift([window(1, np.full(AGE.size, 2.0))], 52)
     moved = drift.applied(np.linspace(0, 1, AGE.size), 0, AGE, 104)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from propensity.data.table_file import own_metadata
 from propensity.decision.context import DecisionContext, best_first
 from propensity.decision.picture import BLUE, INK, SKY
 from propensity.decision.result import DecisionResult
 from propensity.decision.table import aligned, read
+from propensity.decision.value_file import CUTOFF
 from propensity.errors import ConfigurationError, DataError, InfeasibleError
 from propensity.ingest.rule.matching import rows_of
 
 BLOCK = 4_096  # customers who are compared with all seeds at a time
 BEST = 0.05  # of the customers are seeds where none are given
 NO_STATE = "without an embedding"
+END = "propensity.end"  # in the metadata of the tables of a pretraining: the first day of which nothing was read
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Lookalike:
     Raises
     ------
     ConfigurationError
-        If a setting is out of range, or the table of seeds is empty.
+        If a setting is out of range, the table of seeds is empty, or the embeddings are of a later day than the scores.
     DataError
         If no seed has an embedding.
     InfeasibleError
@@ -82,7 +86,7 @@ class Lookalike:
         context = context.with_settings(self.ignore_consent, None)
         customer = context.scores.customer
         points, known = self.points(context)
-        seed, unknown = (best_customers(context), 0) if self.seeds is None else self.seed_rows(customer, known)
+        seed, unknown = (best_customers(context, known), 0) if self.seeds is None else self.seed_rows(customer, known)
         similarity = np.where(known, similarity_to(points, points[seed], self.neighbours), -np.inf)
         excluded = self.exclusions(context, seed, known)
         eligible = ~np.logical_or.reduce(list(excluded.values()))
@@ -111,7 +115,13 @@ class Lookalike:
     def read_states(self, context: DecisionContext) -> np.ndarray:
         """The columns of numbers of the customers of the scores (N, D); NaN for those who are not in the table."""
         assert self.states is not None
-        table = aligned(read(self.states, "decision.states"), context.scores.customer, self.states)
+        every, end = read(self.states, "decision.states"), end_of(self.states)
+        if end is not None and end > context.scores.cutoff:  # ISO dates
+            raise ConfigurationError(
+                f"{self.states} holds embeddings of {end}, after the cutoff {context.scores.cutoff} of the scores; "
+                "give those of the cutoff or earlier"
+            )
+        table = aligned(every, context.scores.customer, self.states)
         numbers = table.drop("customer_id").select(pl.selectors.numeric())
         if numbers.width == 0:
             raise DataError(f"{self.states} has no column of numbers beside customer_id; give a table of embeddings")
@@ -197,11 +207,23 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
     return odds
 
 
-def best_customers(context: DecisionContext) -> np.ndarray:
-    """Places of the twentieth of the customers with the highest expected revenue, or with most expected purchases."""
+def best_customers(context: DecisionContext, known: np.ndarray) -> np.ndarray:
+    """Places of the twentieth of the customers with the highest expected revenue, or with most expected purchases.
+
+    Customers without an embedding, (N,) bool `known`, are no seeds.
+    """
     scores = context.scores
     value = (scores.revenue if scores.revenue.any() else scores.probability).sum(axis=1, dtype=float)
-    return np.sort(best_first(value, scores.customer)[: max(1, round(BEST * value.size))])
+    ranked = best_first(value, scores.customer)
+    return np.sort(ranked[known[ranked]][: max(1, round(BEST * value.size))])
+
+
+def end_of(path: str) -> str | None:
+    """ISO date of the first day that a table of embeddings knows nothing of; None where the table does not say."""
+    if path.endswith(".csv"):
+        return None
+    metadata = own_metadata(Path(path))
+    return metadata.get(END) or metadata.get(CUTOFF)
 
 
 def similarity_to(points: np.ndarray, seeds: np.ndarray, neighbours: int) -> np.ndarray:

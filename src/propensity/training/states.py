@@ -29,14 +29,14 @@ def write_states(run: str | Path, cutoff: str, out: str | Path) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        customer_id and state_0 to state_D.
+        customer_id and state_0 to state_D; the metadata of the file name the cutoff.
     """
     with whole_file(out) as draft:
         trained = load_trained(run)
         log = trained.task.open()
         date = parse_cutoff(log, cutoff, trained.task.horizon)
         table = states(trained.model, trained.task.cutoff_data(log, date, trained.vocabulary))
-        write_table(table, draft)
+        write_table(table, draft, {"propensity.cutoff": str(date)})
     entry = {"model": str(run), "log": str(log.folder), "fingerprint": log.fingerprint, "cutoff": str(date)}
     append_beside(Path(run).resolve().parent, out, "states", entry)
     return table

@@ -87,21 +87,26 @@ def fit_drift(windows: list[Closed], weeks: int) -> Drift:
         Windows after each other.
     weeks : int
         Their length.
+
+    Notes
+    -----
+    A window in which nothing was expected, as of revenue before the log has amounts, says nothing of that outcome.
     """
-    ages = 1 + max(int(window.age.max()) for window in windows)
+    ages = 1 + max(int(window.age.max(initial=0)) for window in windows)
     total, age, tenth = np.zeros(3), np.zeros((3, ages)), np.zeros((3, TENTHS))
-    groups = np.concatenate([window.age for window in windows])
     for i in range(3):
-        expected, observed = (np.concatenate([w[k][i] for w in windows]) for k in (1, 2))
-        if expected.sum() <= 0 or observed.sum() <= 0:
+        known = [window for window in windows if window.expected[i].sum() > 0]
+        ratios = [np.log(w.observed[i].sum() / w.expected[i].sum()) for w in known if w.observed[i].sum() > 0]
+        if not ratios:
             continue
-        ratios = [np.log(w.observed[i].sum() / w.expected[i].sum()) for w in windows if w.observed[i].sum() > 0]
+        groups = np.concatenate([window.age for window in known])
+        expected, observed = (np.concatenate([w[k][i] for w in known]) for k in (1, 2))
         noise = float((observed**2).sum() / observed.sum() ** 2)
         total[i] = np.mean(ratios) * TOTAL**2 / (TOTAL**2 + SHOCK**2 / len(ratios) + noise)
-        age[i] = _parts(groups, ages, expected, observed, len(windows))
-        moved = [w.expected[i] * np.exp(age[i][w.age]) for w in windows]
+        age[i] = _parts(groups, ages, expected, observed, len(known))
+        moved = [w.expected[i] * np.exp(age[i][w.age]) for w in known]
         places = np.concatenate([_tenths(column) for column in moved])
-        tenth[i] = _parts(places, TENTHS, np.concatenate(moved), observed, len(windows))
+        tenth[i] = _parts(places, TENTHS, np.concatenate(moved), observed, len(known))
     return Drift(total, age, tenth, weeks)
 
 
