@@ -78,8 +78,8 @@ def correction(head: LogHead, new: EventLog, corrections: str | None) -> Correct
     columns = [*LINE[1:], *KEYS]
     earlier = earlier_events(head, late.select("customer", "day").unique(), columns) if late.height else None
     if earlier is not None and late.height == lines.height:
-        shorter = new.event_key is None and corrections in ("overlap", "always")
-        if not (shorter and deletes_lines(earlier, late, corrections)):
+        corrects = corrections in ("overlap", "always") and new.event_key is None
+        if not corrects or not deletes_lines(earlier, late, str(corrections)):
             refuse_known(head, new, lines, earlier)
     removed: dict[str, pl.DataFrame] = {}
     if (lines["event_key"] != 0).any():
