@@ -206,3 +206,44 @@ def test_a_log_without_hashes_takes_late_rows_by_the_numbers_of_its_orders(tmp_p
     extended = append(Delivery(between(tables, first + 100, first + 101)), tmp_path / "log")
     assert day.height and json.loads((tmp_path / "log/segments.json").read_text())["segments"][1]
     assert extended.fingerprint == build_log(between(tables, first, first + 451)).fingerprint
+
+
+def test_an_order_of_a_segment_that_is_delivered_again_with_a_line_less_loses_the_line(tmp_path: Path) -> None:
+    day = "01,2024-03-05,milk,1,2,e1,x1,dairy,Graz\n01,2024-03-05,bread,1,3,e1,x2,bakery,Graz\n"
+    other = "02,2024-03-05,tea,1,5,e2,x3,drinks,Linz\n"
+    shorter = day.splitlines(keepends=True)[0] + other
+    log, whole = both(tmp_path, [FIRST, day + other, shorter])
+    assert_same_log(log, whole)
+    assert log.meta["rows"] == whole.meta["rows"] and log.meta["rows"]["merged"] == {"order_again": 3}
+    assert log.meta["money"] == whole.meta["money"]
+    with pytest.raises(DataError, match="has its 2 events already"):
+        append(table(tmp_path, "day-2.csv"), tmp_path / "log")
+
+
+def test_an_order_of_the_base_with_a_line_less_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """The base may be made of several deliveries, so that the shorter order may be one that it has already."""
+    written(tmp_path, {"day-0.csv": FIRST, "day-1.csv": "01,2024-03-01,milk,1,2,a1,l1,dairy,Graz\n"})
+    prepare(table(tmp_path, "day-0.csv"), tmp_path / "log")
+    with pytest.raises(DataError, match="prepare both together .* or if a line of an order was deleted"):
+        append(table(tmp_path, "day-1.csv"), tmp_path / "log")
+
+
+def test_a_part_of_an_order_that_is_delivered_again_is_refused_where_each_part_stays(tmp_path: Path) -> None:
+    part = "01,2024-03-05,cake,1,9,e1,x3,bakery,Graz\n"
+    day = "01,2024-03-05,milk,1,2,e1,x1,dairy,Graz\n01,2024-03-05,bread,1,3,e1,x2,bakery,Graz\n"
+    log, whole = both(tmp_path, [FIRST, day, part])
+    assert_same_log(log, whole)
+    for again in ("day-1.csv", "day-2.csv"):
+        with pytest.raises(DataError, match="events already"):
+            append(table(tmp_path, again), tmp_path / "log")
+
+
+def test_the_same_line_number_of_another_customer_is_another_line_whatever_rows_are_sorted_together(
+    tmp_path: Path,
+) -> None:
+    text = "02,2024-03-05,milk,1,2,e1,l1,dairy,Graz\n03,2024-03-05,tea,1,5,e2,l2,drinks,Wels\n"
+    log, whole = both(tmp_path, [FIRST, text], columns=COLUMNS | LINES)
+    assert_same_log(log, whole)
+    assert whole.meta["rows"]["merged"] == {} and log.meta["rows"] == whole.meta["rows"]
+    tables = table(tmp_path, "day-*.csv", columns=COLUMNS | LINES).load()
+    assert build_log(tables, range_rows=1).fingerprint == whole.fingerprint

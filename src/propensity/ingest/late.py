@@ -78,7 +78,9 @@ def correction(head: LogHead, new: EventLog, corrections: str | None) -> Correct
     columns = [*LINE[1:], *KEYS]
     earlier = earlier_events(head, late.select("customer", "day").unique(), columns) if late.height else None
     if earlier is not None and late.height == lines.height:
-        refuse_known(head, new, lines, earlier)
+        corrects = corrections in ("overlap", "always") and new.event_key is None
+        if not corrects or not deletes_lines(earlier, late, str(corrections)):
+            refuse_known(head, new, lines, earlier)
     removed: dict[str, pl.DataFrame] = {}
     if (lines["event_key"] != 0).any():
         ids = lines.filter(pl.col("event_key") != 0).select("customer", "event_key").unique()
@@ -157,7 +159,7 @@ def refuse_known(head: LogHead, new: EventLog, lines: pl.DataFrame, earlier: pl.
     days = [to_date(day).isoformat() for day in (new.first_event_day, head.last_event_day)]
     raise DataError(
         f"the delivery begins on {days[0]}, but the log ends on {days[1]} and has its {lines.height:,} events already; "
-        "prepare both together if they are others that look the same"
+        "prepare both together if they are others that look the same, or if a line of an order was deleted"
     )
 
 
@@ -166,6 +168,35 @@ def has_all(lines: pl.DataFrame, earlier: pl.DataFrame, columns: list[str]) -> b
     one, other = (each.group_by(columns).agg(count=pl.len().cast(pl.Int64)) for each in (lines, earlier))
     both = one.join(other, on=columns, how="left", nulls_equal=True, suffix="_earlier")
     return bool((both["count"] <= both["count_earlier"].fill_null(0)).all())
+
+
+def deletes_lines(earlier: pl.DataFrame, late: pl.DataFrame, corrections: str) -> bool:
+    """Whether a delivery has fewer lines of an order than each part of the log that has the order.
+
+    Parameters
+    ----------
+    earlier : polars.DataFrame
+        Events of the log.
+    late : polars.DataFrame
+        Events of the delivery.
+    corrections : {"overlap", "always"}
+        See `propensity.ingest.rule.settle.settle`.
+
+    Returns
+    -------
+    bool
+        Whether it corrects such an order.
+
+    Notes
+    -----
+    A base may be made of several deliveries, so that a shorter order may be one of them: these orders do not count.
+    """
+    size = pl.len().alias("size")
+    old = earlier.filter(IN_ORDER).group_by(*ORDER, "part").agg(size)
+    fewest = old.group_by(ORDER).agg(fewest=pl.when((pl.col("part") > 0).all()).then(pl.col("size").min()))
+    new = late.filter(IN_ORDER).group_by(ORDER).agg(size).join(fewest, on=ORDER, how="inner")
+    shorter = new.filter(pl.col("size") < pl.col("fewest"))
+    return bool(replaced_orders(earlier, late, corrections).join(shorter, on=ORDER, how="semi").height)
 
 
 def replaced_orders(earlier: pl.DataFrame, late: pl.DataFrame, corrections: str) -> pl.DataFrame:

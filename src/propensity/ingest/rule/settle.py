@@ -58,7 +58,7 @@ def settle(
 def _merge(rows: pl.DataFrame, corrections: Corrections) -> Iterator[tuple[str, pl.DataFrame]]:
     """Each merging rule with the rows that remain after it and the rules before it."""
     if "event_id" in rows.columns:
-        rows = rows.filter(pl.col("event_id").is_null() | pl.col("event_id").is_last_distinct())
+        rows = rows.filter(pl.col("event_id").is_null() | pl.struct("customer", "event_id").is_last_distinct())
         yield "event_again", rows
     if corrections != "never" and "order" in rows.columns:
         replaced = corrected_orders(rows, corrections)
