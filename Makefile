@@ -43,7 +43,7 @@ test: .venv/.installed ## the tests that take seconds
 	$(TESTS)
 
 slow: .venv/.installed ## the tests that take minutes: the wheel, a project, printed commands
-	$(TESTS) -m slow
+	$(TESTS) -m 'slow and not long'
 
 long: .venv/.installed ## the tests that take longest: killed runs, spoilt files, ten thousand shops
 	$(RUN) -m pytest -m long

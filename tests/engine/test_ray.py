@@ -165,12 +165,14 @@ def test_workers_killed_at_twenty_random_moments_change_no_file(
 
 
 def kill_a_worker(seconds: float, stop: threading.Event) -> None:
-    """Kill a worker that computes blocks, after some seconds."""
+    """Kill a worker of a cluster of this process that computes blocks, after some seconds."""
     stop.wait(seconds)
     while not stop.is_set():
         for folder in Path("/proc").iterdir():
             try:
-                if (folder / "cmdline").read_bytes().startswith(b"ray::run_block"):
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                computes = (folder / "cmdline").read_bytes().startswith(b"ray::run_block")
+                if computes and parent in own_children("raylet"):
                     return os.kill(int(folder.name), signal.SIGKILL)
             except OSError:
                 continue

@@ -233,7 +233,7 @@ def test_the_command_joins_messages_to_the_scores_and_outcomes_of_a_run(
     result = learn_messages(composed("ab_uplift", *settings, "at=2024-06-03", "orderings=99", "resamples=20"), print)
     later = pl.read_parquet(tmp_path / "uplift" / "pairs.parquet")
     assert result["refused"] is None and set(later["cutoff"]) == {date(2024, 6, 3)}
-    assert set(result["arms"]["message"]["value"]["learners"]) == {"x", "dr", "head"}
+    assert set(result["arms"]["message"]["value"]["learners"]) == {"x", "dr"}
 
     joined = message_experiment(str(run), table, COLUMNS)
     day, kind = np.asarray(log.day), np.asarray(log.kind)
