@@ -88,6 +88,21 @@ def test_a_segment_without_purchases_takes_the_weights_of_all_pairs() -> None:
     assert weights.weight == tuple(prior_weights(pairs).tolist()) and weights.intercept == 0
 
 
+@pytest.mark.parametrize("shift", [0.7, -0.7])
+def test_a_window_with_another_level_moves_the_total_by_a_quarter_whatever_the_slopes(shift: float) -> None:
+    rng = np.random.default_rng(6)
+    truth = rng.normal(-6.0, 1.5, 200_000)  # purchases are rare: few pairs have most of them
+    logit = np.stack([truth + shift + 0.2 * rng.normal(size=truth.size) for _ in range(2)])
+    bought = rng.random(truth.size) < logistic(truth)
+    rows, amount = np.arange(truth.size), np.ones_like(logit)
+    pairs = ValidationPairs(("lightgbm", "network"), logit, amount, bought, bought * 1.0, rows % 2 == 0, rows)
+    stack = fit_stack(pairs, 1.0)
+    expected = logistic(stack.logit(logit, pairs.past)).sum()
+    moved = np.log(logistic(logit.mean(axis=0)).sum() / expected) / shift
+    assert 0.15 < moved < 0.4
+    assert sum(stack.past.weight) == pytest.approx(1, abs=0.1)
+
+
 def test_amounts_are_weighed_by_how_well_they_match() -> None:
     pairs = made_up({"lightgbm": 0.1, "network": 0.6}, customers=1000)
     weights = fit_amounts(pairs, 1.0, "network")

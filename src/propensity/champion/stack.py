@@ -129,7 +129,8 @@ def fit_stack(pairs: ValidationPairs, unit: float, amount_prior: str | None = No
     A ridge draws the weights of both segments to `prior_weights` of all pairs, so that few purchases give the mean of
     the candidates that they cannot tell apart. Each window has a level of its own, by season and chance, which all its
     pairs share and which more pairs do not average out. So a ridge keeps a quarter of the shift of the level that the
-    validation pairs ask for.
+    validation pairs ask for. Log-odds are centred at the pairs that know the level, those near a purchase, so that no
+    weight can make up for what the ridge holds back.
     Stacking: Wolpert, Neural Networks 1992; with weights of at least 0: Breiman, Machine Learning 1996.
     """
     shared = prior_weights(pairs)
@@ -190,10 +191,11 @@ def _fit_segment(pairs: ValidationPairs, shared: np.ndarray, warm: SegmentWeight
     count, positives = len(pairs.names), int(pairs.bought.sum())
     if count == 1 or not 0 < positives < pairs.bought.size:
         return SegmentWeights(tuple(shared.tolist()), 0.0)
-    centre = pairs.logit.mean(axis=1, dtype=np.float64)
-    x = np.concatenate([pairs.logit - centre[:, None], np.ones((1, pairs.bought.size))]).T
     chance = logistic(shared @ pairs.logit)
-    level = LEVEL * float(np.sum(chance * (1 - chance), dtype=np.float64))
+    known = (chance * (1 - chance)).astype(np.float64)  # what a pair knows of the level
+    centre = pairs.logit @ known / known.sum()
+    x = np.concatenate([pairs.logit - centre[:, None], np.ones((1, pairs.bought.size))]).T
+    level = LEVEL * float(known.sum())
     prior, middle = np.append(shared, 0.0), float(centre @ shared)
     ridge = Ridge(np.append(np.full(count, STRENGTH), level), prior)
     start = prior if warm is None else np.append(warm.weight, warm.intercept - middle + centre @ warm.weight)
