@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from hidden_offers import hidden_names
 from hydra.utils import instantiate
 from new_offers import parent_purchase_days, without_offers
 
@@ -45,8 +46,8 @@ class Prepared(NamedTuple):
     log: Any
 
 
-def prepared(cfg: CompareConfig, group: str) -> Prepared:
-    """Market statistics of everybody, once."""
+def prepared(cfg: CompareConfig, group: str, hidden_sample: int | None = None) -> Prepared:
+    """Market statistics of everybody, once, without the offers of a sample of `hidden_offers` if one is given."""
     from propensity.data.cutoff import parse_cutoff
     from propensity.data.offer import active_offers
     from propensity.feature.features import Features
@@ -58,6 +59,7 @@ def prepared(cfg: CompareConfig, group: str) -> Prepared:
     cutoff, rng = parse_cutoff(log, cfg.cutoffs[0], task.horizon), np.random.default_rng((cfg.seed, 0))
     offers = active_offers(log.before(cutoff.day), task.offer, cutoff)
     names = rng.choice(offers.name, int(REMOVED * len(offers)), replace=False) if group == "text" else []
+    names = names if hidden_sample is None else hidden_names(offers, hidden_sample, cutoff.day)
     reduced = without_offers(log, task.offer.all(log), names) if len(names) else log
     training, past = task.training_set(reduced), reduced.before(cutoff.day)
     builder = MarketStatsBuilder(past, offers, task.horizon, task.market_stats, *task.feature.market_groups)
