@@ -53,7 +53,7 @@ def kept(cfg: CompareConfig, seed: int) -> dict[str, np.ndarray]:
     if not path.is_file():
         metrics = sample(cfg, seed)
         with whole_file(path) as draft, draft.open("wb") as file:
-            np.savez(file, **metrics)
+            np.savez(file, allow_pickle=False, **metrics)
     with np.load(path) as stored:
         return dict(stored)
 
