@@ -1,4 +1,4 @@
-"""What do group rates and the text of items add to a trained network? Paired by customer, with the same training rows.
+"""What do group rates, prices and the text of items add to a trained network? Paired by customer, with the same training rows.
 
     SHARE=.15 PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_ta_feng \\
         'data.feature.group_rates=[age_group,pin_code]' 'seeds=[1]' resamples=100 out=runs/groups
@@ -7,6 +7,9 @@
         trainer.max_epochs=1 'cutoffs=[2017-08-21]' 'seeds=[1]' resamples=200 out=runs/demographics
     PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_text \\
         'data.feature.text=[department,product_category,product_type]' 'seeds=[1]' resamples=100 out=runs/text
+    PYTHONPATH=experiments python experiments/first_party_network.py experiment=complete_journey \\
+        'data.feature.groups=[expect,renewal,units,affinity,neighbours,within_offer,behaviour,attributes,group_rates,text,registrants,prices]' \\
+        training.validation=null trainer.max_epochs=1 'cutoffs=[2017-08-21]' 'seeds=[1]' resamples=200 out=runs/prices
 
 Market statistics are computed once, of all customers; `SHARE` of the customers is trained on, and twice as many are
 scored. With text, a share `REMOVED` of the offers, by default a tenth, is removed from the log as if nobody had bought
@@ -30,7 +33,7 @@ from propensity.config import CompareConfig
 
 SHARE = float(os.environ.get("SHARE", "1"))
 REMOVED = float(os.environ.get("REMOVED", "0.1"))  # share of the offers that is hidden
-LEAST = {"group_rates": 5, "text": 10}  # buyers that an offer needs
+LEAST = {"group_rates": 5, "text": 10, "prices": 5}  # buyers that an offer needs
 SLICES = ("all", "never-bought", "lapsed", "repeat", "dormant", "light")
 
 
@@ -162,7 +165,9 @@ def evaluated_pairs(cfg: CompareConfig, known: Prepared, group: str) -> Pairs:
 @entry("compare")
 def main(cfg: CompareConfig) -> None:
     Path(cfg.out).mkdir(parents=True, exist_ok=True)
-    group = "text" if cfg.data["feature"].get("text") else "group_rates"
+    feature = cfg.data["feature"]
+    prices = "prices" in (feature.get("groups") or ())
+    group = "text" if feature.get("text") else "prices" if prices else "group_rates"
     known, others = prepared(cfg, group), tuple(each for each in ("text", "group_rates", "prices") if each != group)
     pairs = evaluated_pairs(cfg, known, group)
     parent = None if pairs.parent is None else aucs(pairs.parent, pairs.bought, pairs.weight, *hidden(pairs))
