@@ -1,4 +1,4 @@
-"""What do group rates, prices and the text of items add to a trained network? Paired by customer, with the same training rows.
+"""What do group rates, prices and the text of items add to a trained network? Paired by customer, the same rows.
 
     SHARE=.15 PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_ta_feng \\
         'data.feature.group_rates=[age_group,pin_code]' 'seeds=[1]' resamples=100 out=runs/groups
@@ -8,12 +8,12 @@
     PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_text \\
         'data.feature.text=[department,product_category,product_type]' 'seeds=[1]' resamples=100 out=runs/text
     PYTHONPATH=experiments python experiments/first_party_network.py experiment=complete_journey \\
-        'data.feature.groups=[expect,renewal,units,affinity,neighbours,within_offer,behaviour,attributes,group_rates,text,registrants,prices]' \\
+        'data.feature.groups=[GROUPS,prices]' \\
         training.validation=null trainer.max_epochs=1 'cutoffs=[2017-08-21]' 'seeds=[1]' resamples=200 out=runs/prices
 
-Market statistics are computed once, of all customers; `SHARE` of the customers is trained on, and twice as many are
-scored. With text, a share `REMOVED` of the offers, by default a tenth, is removed from the log as if nobody had bought
-them, and they are told apart from the others.
+`GROUPS` are the groups that are on by default. Market statistics are computed once, of all customers; `SHARE` of the
+customers is trained on, and twice as many are scored. With text, a share `REMOVED` of the offers, by default a tenth,
+is removed from the log as if nobody had bought them, and they are told apart from the others.
 """
 
 from __future__ import annotations
