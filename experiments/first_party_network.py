@@ -1,4 +1,4 @@
-"""What do group rates and the text of items add to a trained network? Paired by customer, with the same training rows.
+"""What do group rates, prices and the text of items add to a trained network? Paired by customer, the same rows.
 
     SHARE=.15 PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_ta_feng \\
         'data.feature.group_rates=[age_group,pin_code]' 'seeds=[1]' resamples=100 out=runs/groups
@@ -7,10 +7,13 @@
         trainer.max_epochs=1 'cutoffs=[2017-08-21]' 'seeds=[1]' resamples=200 out=runs/demographics
     PYTHONPATH=experiments python experiments/first_party_network.py experiment=first_party_text \\
         'data.feature.text=[department,product_category,product_type]' 'seeds=[1]' resamples=100 out=runs/text
+    PYTHONPATH=experiments python experiments/first_party_network.py experiment=complete_journey \\
+        'data.feature.groups=[GROUPS,prices]' \\
+        training.validation=null trainer.max_epochs=1 'cutoffs=[2017-08-21]' 'seeds=[1]' resamples=200 out=runs/prices
 
-Market statistics are computed once, of all customers; `SHARE` of the customers is trained on, and twice as many are
-scored. With text, a share `REMOVED` of the offers, by default a tenth, is removed from the log as if nobody had bought
-them, and they are told apart from the others.
+`GROUPS` are the groups that are on by default. Market statistics are computed once, of all customers; `SHARE` of the
+customers is trained on, and twice as many are scored. With text, a share `REMOVED` of the offers, by default a tenth,
+is removed from the log as if nobody had bought them, and they are told apart from the others.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from hidden_offers import hidden_names
 from hydra.utils import instantiate
 from new_offers import parent_purchase_days, without_offers
 
@@ -29,7 +33,7 @@ from propensity.config import CompareConfig
 
 SHARE = float(os.environ.get("SHARE", "1"))
 REMOVED = float(os.environ.get("REMOVED", "0.1"))  # share of the offers that is hidden
-LEAST = {"group_rates": 5, "text": 10}  # buyers that an offer needs
+LEAST = {"group_rates": 5, "text": 10, "prices": 5}  # buyers that an offer needs
 SLICES = ("all", "never-bought", "lapsed", "repeat", "dormant", "light")
 
 
@@ -45,8 +49,8 @@ class Prepared(NamedTuple):
     log: Any
 
 
-def prepared(cfg: CompareConfig, group: str) -> Prepared:
-    """Market statistics of everybody, once."""
+def prepared(cfg: CompareConfig, group: str, hidden_sample: int | None = None) -> Prepared:
+    """Market statistics of everybody, once, without the offers of a sample of `hidden_offers` if one is given."""
     from propensity.data.cutoff import parse_cutoff
     from propensity.data.offer import active_offers
     from propensity.feature.features import Features
@@ -58,6 +62,7 @@ def prepared(cfg: CompareConfig, group: str) -> Prepared:
     cutoff, rng = parse_cutoff(log, cfg.cutoffs[0], task.horizon), np.random.default_rng((cfg.seed, 0))
     offers = active_offers(log.before(cutoff.day), task.offer, cutoff)
     names = rng.choice(offers.name, int(REMOVED * len(offers)), replace=False) if group == "text" else []
+    names = names if hidden_sample is None else hidden_names(offers, hidden_sample, cutoff.day)
     reduced = without_offers(log, task.offer.all(log), names) if len(names) else log
     training, past = task.training_set(reduced), reduced.before(cutoff.day)
     builder = MarketStatsBuilder(past, offers, task.horizon, task.market_stats, *task.feature.market_groups)
@@ -160,7 +165,9 @@ def evaluated_pairs(cfg: CompareConfig, known: Prepared, group: str) -> Pairs:
 @entry("compare")
 def main(cfg: CompareConfig) -> None:
     Path(cfg.out).mkdir(parents=True, exist_ok=True)
-    group = "text" if cfg.data["feature"].get("text") else "group_rates"
+    feature = cfg.data["feature"]
+    prices = "prices" in (feature.get("groups") or ())
+    group = "text" if feature.get("text") else "prices" if prices else "group_rates"
     known, others = prepared(cfg, group), tuple(each for each in ("text", "group_rates", "prices") if each != group)
     pairs = evaluated_pairs(cfg, known, group)
     parent = None if pairs.parent is None else aucs(pairs.parent, pairs.bought, pairs.weight, *hidden(pairs))

@@ -28,6 +28,11 @@ def ranks(values: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(values, axis=0, kind="stable"), axis=0, kind="stable").astype(np.float64)
 
 
+def hidden_names(offers: Any, seed: int, day: int) -> np.ndarray:
+    """Names of the random tenth of the offers that is hidden at a cutoff."""
+    return np.random.default_rng((seed, day)).choice(offers.name, len(offers) // 10, replace=False)
+
+
 def sample(cfg: CompareConfig, task: Any, log: Any, date: str, seed: int) -> dict[str, np.ndarray]:
     """Metrics (offers, 1 + R, 3) of a random tenth of the offers by score."""
     from propensity.data.cutoff import parse_cutoff
@@ -41,7 +46,7 @@ def sample(cfg: CompareConfig, task: Any, log: Any, date: str, seed: int) -> dic
 
     cutoff = parse_cutoff(log, date, task.horizon)
     offers = active_offers(log.before(cutoff.day), task.offer, cutoff)
-    names = np.random.default_rng((seed, cutoff.day)).choice(offers.name, len(offers) // 10, replace=False)
+    names = hidden_names(offers, seed, cutoff.day)
     past = without_offers(log, task.offer.all(log), names).before(cutoff.day)
     vocabulary = Vocabulary.fit(past, task.offer, cutoff.day, task.feature.used_text)
     features = Features(past, offers, vocabulary, task.feature)

@@ -1,14 +1,17 @@
-"""First purchases on a synthetic market with registrants: python experiments/registrants.py runs/registrants.
+"""First purchases on a synthetic market with registrants.
 
-Prepares a market, trains a run with the columns of registrants and, with `without` as the second argument, one without
-them, evaluates it at two cutoffs after training, and prints AUC and expected over observed purchases of customers
-without a purchase, for all models, beside the AUC of the true probabilities.
+    python experiments/registrants.py runs/registrants
+    python experiments/registrants.py runs/registrants_large --customers=3000 --registrants=10000 --steps=0
+
+Prepares a market, trains a run with the columns of registrants or, with `--without`, one without them, evaluates it at
+two cutoffs after training, and prints AUC and expected over observed purchases of customers without a purchase, for
+all models, beside the AUC of the true probabilities.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +27,11 @@ from propensity.kernel.event import PURCHASE
 from propensity.metric.ranking import auc
 from propensity.metric.slice import NO_PURCHASE
 
-MARKET = Synthetic(customers=600, items=60, categories=12, days=400, registrants=2000)
 CUTOFFS, HORIZON = ("2024-12-01", "2025-01-05"), 14
 WITHOUT = ["expect", "renewal", "units", "affinity", "neighbours", "behaviour", "attributes"]
 
 
-def first_purchases(log: EventLog, scores: pl.DataFrame, cutoff: str) -> dict[str, float]:
+def first_purchases(market: Synthetic, log: EventLog, scores: pl.DataFrame, cutoff: str) -> dict[str, float]:
     """AUC of the expected number of purchases, and of the truth, for a first purchase of anything."""
     day, own = to_day(cutoff), scores.filter(pl.col("cutoff").cast(pl.String) == cutoff)
     expected = own.group_by("customer_id").agg(pl.col("score").sum())
@@ -38,7 +40,7 @@ def first_purchases(log: EventLog, scores: pl.DataFrame, cutoff: str) -> dict[st
     buyers = np.unique(log.owner(event))
     table = pl.DataFrame({"customer_id": log.customer_id[log_rows], "bought": np.isin(log_rows, buyers)})
     table = table.join(expected, on="customer_id")
-    truth = MARKET.first_purchases(cutoff, HORIZON)
+    truth = market.first_purchases(cutoff, HORIZON)
     known = table.join(pl.DataFrame({"customer_id": truth.customer, "truth": truth.probability}), on="customer_id")
     return {
         "customers without a purchase": table.height,
@@ -51,12 +53,12 @@ def first_purchases(log: EventLog, scores: pl.DataFrame, cutoff: str) -> dict[st
     }
 
 
-def main(folder: Path, without: bool) -> None:
+def main(folder: Path, market: Synthetic, steps: int, without: bool) -> None:
     """Print the figures of one run."""
-    log = EventLog.open(folder / "log") if (folder / "log").is_dir() else prepare(MARKET, folder / "log")
+    log = EventLog.open(folder / "log") if (folder / "log").is_dir() else prepare(market, folder / "log")
     run = folder / ("without" if without else "run")
     settings: dict[str, Any] = {"data.offer.min_buyers": 5, "trainer.enable_progress_bar": False}
-    settings |= {"trainer.max_steps": 60, "baselines": ["lightgbm"]}
+    settings |= {"trainer.max_steps": steps, "baselines": ["lightgbm"]} if steps else {}
     settings |= {"data.feature.groups": WITHOUT} if without else {}
     if not (run / "model.ckpt").is_file():
         pp.fit(str(folder / "log"), offer="category", horizon=HORIZON, end=CUTOFFS[0], out=str(run), settings=settings)
@@ -75,8 +77,17 @@ def main(folder: Path, without: bool) -> None:
         if (run / f"{file}.parquet").is_file():
             scores = pl.read_parquet(run / f"{file}.parquet")
             for cutoff in CUTOFFS:
-                print(file, cutoff, {name: round(v, 4) for name, v in first_purchases(log, scores, cutoff).items()})
+                figures = first_purchases(market, log, scores, cutoff)
+                print(file, cutoff, {name: round(value, 4) for name, value in figures.items()})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] == ["without"])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--customers", type=int, default=600)
+    parser.add_argument("--registrants", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=60, help="of the network; 0: the length follows from the data")
+    parser.add_argument("--without", action="store_true", help="without the columns of registrants")
+    chosen = parser.parse_args()
+    sizes = {"customers": chosen.customers, "registrants": chosen.registrants}
+    main(chosen.folder, Synthetic(items=60, categories=12, days=400, **sizes), chosen.steps, chosen.without)
