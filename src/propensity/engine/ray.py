@@ -26,7 +26,6 @@ from propensity.errors import ClusterError, ConfigurationError
 
 IN_FLIGHT = 1_024  # tasks that Ray knows at the same time
 POLL = 2.0  # seconds between looks at the head
-LOST = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError", "OwnerDiedError")
 
 
 @dataclass
