@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from new_offers import METRICS, interval, parent_purchase_days, ranking_metrics
+from new_offers import minus_parent, parent_purchase_days, ranking_metrics
 
 from propensity.command import entry
 from propensity.config import CompareConfig
@@ -57,12 +57,7 @@ def table(cfg: CompareConfig, date: str) -> list[str]:
     weight = weight[np.searchsorted(log.customer_id, data.customer_id)]
     values = ranking_metrics(scores(data), bought, weight)
     lines = [f"{date}: {len(values['parent'])} offers, {data.row.size:,} customers", ""]
-    lines += ["| score | " + " | ".join(METRICS) + " | AUC minus parent |", "|---|" + "---:|" * (len(METRICS) + 1)]
-    for name, each in values.items():
-        difference, low, high = interval((each - values["parent"])[..., 0], np.random.default_rng(cfg.seed))
-        cells = [f"{value:.4f}" for value in each[:, 0].mean(0)]
-        lines.append(f"| {name} | {' | '.join(cells)} | {difference:+.4f} [{low:+.4f}, {high:+.4f}] |")
-    return lines
+    return [*lines, *minus_parent(values, cfg.seed)]
 
 
 @entry("compare")

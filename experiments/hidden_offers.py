@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import instantiate
-from new_offers import METRICS, interval, parent_purchase_days, ranking_metrics, without_offers
+from new_offers import minus_parent, parent_purchase_days, ranking_metrics, without_offers
 
 from propensity.command import entry
 from propensity.config import CompareConfig
@@ -69,12 +69,7 @@ def table(cfg: CompareConfig, date: str) -> list[str]:
     samples = [sample(cfg, task, log, date, int(seed)) for seed in cfg.seeds]
     values = {name: np.concatenate([each[name] for each in samples]) for name in samples[0]}
     lines = [f"{date}: {len(values['parent'])} removed offers in {len(samples)} samples", ""]
-    lines += ["| score | " + " | ".join(METRICS) + " | AUC minus parent |", "|---|" + "---:|" * (len(METRICS) + 1)]
-    for name, each in values.items():
-        difference, low, high = interval((each - values["parent"])[..., 0], np.random.default_rng(cfg.seed))
-        cells = [f"{value:.4f}" for value in each[:, 0].mean(0)]
-        lines.append(f"| {name} | {' | '.join(cells)} | {difference:+.4f} [{low:+.4f}, {high:+.4f}] |")
-    return lines
+    return [*lines, *minus_parent(values, cfg.seed)]
 
 
 @entry("compare")

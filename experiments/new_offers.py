@@ -128,6 +128,16 @@ def interval(values: np.ndarray, rng: np.random.Generator) -> tuple[float, float
     return float(values[:, 0].mean()), float(low), float(high)
 
 
+def minus_parent(values: dict[str, np.ndarray], seed: int) -> list[str]:
+    """Table of scores with their `ranking_metrics`, and the difference of AUC to `parent` with its interval."""
+    lines = ["| score | " + " | ".join(METRICS) + " | AUC minus parent |", "|---|" + "---:|" * (len(METRICS) + 1)]
+    for name, each in values.items():
+        difference, low, high = interval((each - values["parent"])[..., 0], np.random.default_rng(seed))
+        cells = [f"{value:.4f}" for value in each[:, 0].mean(0)]
+        lines.append(f"| {name} | {' | '.join(cells)} | {difference:+.4f} [{low:+.4f}, {high:+.4f}] |")
+    return lines
+
+
 @entry("compare")
 def main(cfg: CompareConfig) -> None:
     samples, customers = zip(*(evaluate_sample(cfg, number) for number in cfg.seeds), strict=True)

@@ -191,9 +191,9 @@ def test_a_cluster_without_the_extra_is_one_sentence(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     "address", ["head", "head:", ":6379", "ray://head:10001", "head:0", "head:99999", "http://a:80"]
 )
-def test_a_malformed_address_is_refused_at_once(address: str, tmp_path: Path) -> None:
+def test_a_malformed_address_is_refused_before_anything_is_opened(address: str) -> None:
     with pytest.raises(ConfigurationError, match="is not host:port of the head of a cluster"):
-        RayEngine(address).write(Squares(), blocks_in(tmp_path, 1), silent)
+        RayEngine(address)
 
 
 def test_an_address_without_a_cluster_is_one_sentence(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from scipy.special import expit
 from propensity.atomic import whole_file
 from propensity.catalogue.column import COLUMNS, TIMED_COLUMNS
 from propensity.catalogue.network import PairNetwork
-from propensity.catalogue.pairs import Catalogue
 from propensity.catalogue.sample import Sample
 from propensity.champion.champion import NETWORK
 from propensity.champion.choose import STACK
@@ -217,27 +216,6 @@ def learner_class(name: str) -> Any:
     from propensity.catalogue.trees import PairTrees
 
     return PairTrees
-
-
-def open_catalogue(log: EventLog, task: Task, hours: bool | None = None) -> tuple[Catalogue, Offers]:
-    """Sales and offers of a log, all customers and days included.
-
-    Parameters
-    ----------
-    log : EventLog
-        The log.
-    task : Task
-        Definition of the offers, and settings of the catalogue.
-    hours : bool, optional
-        See `Catalogue.of`.
-
-    Returns
-    -------
-    Catalogue, Offers
-        What computes pairs at any moment, from events before it; and its M offers.
-    """
-    offers = catalogue_offers(log, task)
-    return Catalogue.of(log, offers, task.catalogue, hours), offers
 
 
 def catalogue_offers(log: EventLog, task: Task) -> Offers:

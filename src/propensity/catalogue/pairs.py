@@ -226,7 +226,7 @@ class Catalogue:
         out[:, :first] = market.columns[pairs.offer]
         out[:, first:then] = own[pairs.owner]
         pair_columns(
-            data, self.group, market.share, market.first_age, market.price, market.price, customer, pairs.end,
+            data, self.group, market.share, market.first_age, market.price, customer, pairs.end,
             market.day, pairs.start, pairs.offer, pairs.affinity, out[:, then:last],
         )  # fmt: skip
         assert pairs.buyers is not None

@@ -20,13 +20,12 @@ from propensity.atomic import only_writer
 from propensity.checksum import is_sealed, note_written, read_checksums
 from propensity.engine.block import Block, Job, Say, missing_blocks
 from propensity.engine.environment import environment
-from propensity.engine.ray_cluster import Head, cluster
+from propensity.engine.ray_cluster import Head, check_form, cluster
 from propensity.engine.ray_worker import DRAFT, SHARED, Outcome, run_block
 from propensity.errors import ClusterError, ConfigurationError
 
 IN_FLIGHT = 1_024  # tasks that Ray knows at the same time
 POLL = 2.0  # seconds between looks at the head
-LOST = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError", "ObjectLostError", "OwnerDiedError")
 
 
 @dataclass
@@ -46,7 +45,7 @@ class RayEngine:
     Raises
     ------
     ConfigurationError
-        If `workers` or `retries` cannot be, or both `address` and `workers` are given.
+        If `workers` or `retries` cannot be, `address` is malformed, or both `address` and `workers` are given.
     """
 
     address: str | None = None
@@ -61,6 +60,8 @@ class RayEngine:
             raise ConfigurationError(f"engine.retries={self.retries} is below 0; give 0 or more")
         if self.address is not None and self.workers is not None:
             raise ConfigurationError("the cluster at engine.address has its own workers; leave out engine.workers")
+        if self.address is not None:
+            check_form(self.address)
 
     def write(self, job: Job, blocks: Sequence[Block], say: Say) -> None:
         """Write the files of all blocks; see `propensity.engine.block.Engine`.

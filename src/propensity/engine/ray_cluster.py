@@ -80,8 +80,8 @@ def answers(address: str) -> bool:
     return True
 
 
-def check_address(address: str) -> None:
-    """Check an address before Ray tries it for minutes.
+def check_form(address: str) -> None:
+    """Check the form of an address.
 
     Parameters
     ----------
@@ -92,18 +92,29 @@ def check_address(address: str) -> None:
     ------
     ConfigurationError
         If it has another form.
-    ClusterError
-        If nothing listens there.
     """
-    if address == "auto":
-        return
     host, _, port = address.rpartition(":")
-    if "/" in address or not host or not port.isdigit() or not 0 < int(port) < 65_536:
+    if address != "auto" and ("/" in address or not host or not port.isdigit() or not 0 < int(port) < 65_536):
         raise ConfigurationError(
             f"engine.address={address} is not host:port of the head of a cluster; give one such as 10.0.0.1:6379, or "
             "auto"
         )
-    if not answers(address):
+
+
+def check_answer(address: str) -> None:
+    """Check that something listens at an address, before Ray tries it for minutes.
+
+    Parameters
+    ----------
+    address : str
+        `auto`, which is not checked, or `host:port`.
+
+    Raises
+    ------
+    ClusterError
+        If nothing does.
+    """
+    if address != "auto" and not answers(address):
         raise ClusterError(
             f"no cluster answers at {address}; start it with ray start --head, or correct engine.address"
         )
@@ -128,12 +139,12 @@ def cluster(address: str | None, workers: int) -> Iterator[Head]:
     Raises
     ------
     ConfigurationError
-        If Ray is not installed, or the address is malformed.
+        If Ray is not installed.
     ClusterError
         If there is no cluster at the address, it refuses this process, or it has no CPU.
     """
     if address is not None:
-        check_address(address)
+        check_answer(address)
     with variables(QUIET if address else {**QUIET, "RAY_AUTH_TOKEN": TOKEN}), python_path(address is None):
         ray = import_ray()
         logging.getLogger("ray").setLevel(logging.ERROR)  # Ray announces that tasks need a token

@@ -102,7 +102,7 @@ def prepare(
     with translate_read_errors():
         tables = protect_personal_data(source.load(), out, keys)
     with whole_folder(out) as draft:
-        log = retain(ingest(tables, draft), keep, draft)
+        log = retain(with_purchases(ingest(tables, draft)), keep, draft)
         step("writing the log")
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.meta["key"] = key_fingerprint(key)
@@ -167,10 +167,24 @@ def build_log(tables: Tables, range_rows: int = RANGE_ROWS, keep: int | None = N
         If the tables cannot be read or have no usable event.
     """
     with scratch_folder() as folder:
-        log = retain(ingest(tables, folder, range_rows), keep, folder)
+        log = retain(with_purchases(ingest(tables, folder, range_rows)), keep, folder)
         check_totals({name: getattr(log, name) for name in COLUMNS})
         log = _in_memory(log)
     log.meta["fingerprint"] = fingerprint(log)
+    return log
+
+
+def with_purchases(log: EventLog) -> EventLog:
+    """A log of `ingest` that has a purchase; that of a delivery, whose log has others, may be without.
+
+    Raises
+    ------
+    DataError
+        If it has none.
+    """
+    if log.first_day == NEVER:
+        used = log.meta["rows"]["used"]
+        raise DataError(f"none of {used} events is a purchase; map data.source.columns.kind or leave it out")
     return log
 
 
@@ -196,7 +210,7 @@ def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventL
     -------
     EventLog
         The log, which `EventLog.seal` completes. Codes are ranks of the sorted ids, so they do not depend on the order
-        of delivery.
+        of delivery. Without a purchase `first_day` is after all days and `last_day` before them.
 
     Raises
     ------

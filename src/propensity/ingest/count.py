@@ -27,7 +27,6 @@ class IngestCounts:
     passed: int = 0  # rows that the screen accepted
     without_key: int = 0  # passed rows without a customer or day
     used: int = 0  # events of the log
-    purchases: int = 0
     first_day: int = NEVER  # of purchases
     last_day: int = ALWAYS
     kinds: set[str | None] = field(default_factory=set)
@@ -86,7 +85,6 @@ class IngestCounts:
         kind, day = encoded.columns["kind"], encoded.columns["day"]
         purchase_day = day[kind == PURCHASE]
         self.used += day.size + int(encoded.engagement_events.sum())
-        self.purchases += purchase_day.size
         if purchase_day.size:
             self.first_day = min(self.first_day, int(purchase_day.min()))
             self.last_day = max(self.last_day, int(purchase_day.max()))
@@ -125,7 +123,7 @@ class IngestCounts:
         Raises
         ------
         DataError
-            Unless every row has one outcome and some rows are purchases.
+            Unless every row has one outcome and some rows are events.
         """
         self.dropped.update(tables.dropped)
         self.not_products.update(tables.not_products)
@@ -138,8 +136,6 @@ class IngestCounts:
             raise DataError(
                 f"no usable event among {read} rows (rejected: {dropped | dict(quarantined)}); check the columns"
             )
-        if self.purchases == 0:
-            raise DataError(f"none of {self.used} events is a purchase; map data.source.columns.kind or leave it out")
         if read != total:
             raise DataError(
                 f"{read} rows were read but {total} are accounted for; correct the source, which loses or repeats rows"

@@ -84,6 +84,8 @@ def segment_of(head: LogHead, delivery: Delivered) -> Segment:
         "event_days": event_days(new.day_columns),
         "largest": largest_amounts(_columns(new)),
     }
+    if new.first_day > new.last_day:  # without a purchase it leaves the days of the log as they are
+        place |= {name: head.meta[name] for name in ("first_day", "last_day")}
     engagement = {} if new.engagement is None else _columns(new.engagement)
     meta = corrected_meta(new.meta, delivery.change) | place
     removed = delivery.change.removed if delivery.change.removed.height else None

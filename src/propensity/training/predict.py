@@ -23,7 +23,8 @@ def predict(model: nn.Module, cutoff_data: CutoffData, name: str = "network", pa
     model : the network.
     cutoff_data : features, offers and customers at the cutoff.
     name : of the model in the scores.
-    pairs : customer x offer pairs in a block. Scores depend neither on it nor on the number of torch threads.
+    pairs : customer x offer pairs in a block. The last bits of scores depend on it, up to 6e-8, because products of
+        matrices of another size are summed in another order. The number of torch threads changes nothing.
     """
     return predict_both(model, cutoff_data, name, pairs)[0]
 

@@ -63,7 +63,7 @@ def customer_columns(sales, customer, end, cutoff, out):  # type: ignore[no-unty
 
 @njit(cache=True, nogil=True)
 def pair_columns(  # type: ignore[no-untyped-def]
-    sales, group, share, first_age, price, popular_price, customer, end, cutoff, start, chosen, affinity, out
+    sales, group, share, first_age, price, customer, end, cutoff, start, chosen, affinity, out
 ):  # fmt: skip
     """Fill the pair columns (P, K) of `propensity.catalogue.column.PAIR` for B requests of one day.
 
@@ -73,7 +73,7 @@ def pair_columns(  # type: ignore[no-untyped-def]
     group : (M,) int32, group of each offer, -1 without one
     share : (K, M) float32, see `daily_shares`
     first_age : (M,) days since the first sale of an offer
-    price, popular_price : (M,) price now and over a longer time, NaN without one
+    price : (M,) price now, NaN without one
     start, chosen, affinity : see `retrieve`
     """
     offsets, day, offer, quantity, revenue, visit, basket, _, _ = sales
