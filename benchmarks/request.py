@@ -26,7 +26,7 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "PO
     os.environ.setdefault(name, "1")
 os.environ.setdefault("PROPENSITY_CONF", str(Path(__file__).parent.parent / "conf"))
 
-EVENTS, ROUNDS, REQUESTS, CLIENTS, WARM_UP = 60, 9, 96, (1, 16), 4
+EVENTS, ROUNDS, REQUESTS, CLIENTS, WARM_UP = 60, 5, 64, (1, 16), 4
 FIELDS = ("day", "kind", "item", "channel", "revenue")
 HEADERS = [(b"content-type", b"application/json")]
 Call = Callable[[bytes], Awaitable[bytes]]
