@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import median
@@ -119,14 +119,14 @@ async def started(bundle: Path, stack: AsyncExitStack) -> Call:
     await stack.enter_async_context(app.router.lifespan_context(app))
 
     async def call(body: bytes) -> bytes:
-        parts: list[dict[str, Any]] = []
+        parts: list[MutableMapping[str, Any]] = []
         scope = {"type": "http", "method": "POST", "path": "/score", "headers": [*HEADERS], "query_string": b""}
         messages = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive() -> dict[str, Any]:
             return messages.pop() if messages else await asyncio.Future()
 
-        async def send(message: dict[str, Any]) -> None:
+        async def send(message: MutableMapping[str, Any]) -> None:
             parts.append(message)
 
         await app(scope, receive, send)

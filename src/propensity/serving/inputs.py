@@ -76,7 +76,7 @@ def event_columns(
     def field(name: str) -> list[Any]:
         return [event.get(name) for event in flat]
 
-    return {
+    columns: Arrays = {
         "offsets": np.cumsum([0, *map(len, histories)]).astype(np.int64),
         "day": np.array([days[event["day"]] for event in flat], np.int32),
         "item": np.array([item_code.get(str(item), -1) for item in field("item")], np.int32),
@@ -86,7 +86,9 @@ def event_columns(
         "quantity": np.array([1.0 if value is None else value for value in field("quantity")], np.float32),
         "revenue": np.array([value or 0.0 for value in field("revenue")], np.float32),
         "discount": np.array([value or 0.0 for value in field("discount")], np.float32),
-    } | registry_columns([[event for event in events if event["kind"] not in KIND_CODE] for events in known], item_code)
+    }
+    others = [[event for event in events if event["kind"] not in KIND_CODE] for events in known]
+    return columns | registry_columns(others, item_code)
 
 
 def registry_columns(customers: Sequence[Sequence[Event]], item_code: Mapping[str, int]) -> Arrays:
