@@ -24,7 +24,7 @@ from propensity.errors import ConfigurationError, IntegrityError
 from propensity.serving.app import MAX_BODY_BYTES, OverloadError, RequestQueue, create_app, serve
 from propensity.serving.bundle import open_bundle
 from propensity.serving.online import OnlineScorer, ScoringRequest
-from propensity.serving.schema import ScoreRequest, ScoreResponse
+from propensity.serving.schema import Scored, ScoreRequest
 from propensity.serving.score import score
 from propensity.serving.verify import FORMAT
 from serving.exported import Exported
@@ -192,7 +192,7 @@ def test_concurrent_requests_are_scored_in_blocks(scorer: OnlineScorer, monkeypa
     sizes: list[int] = []
     original = OnlineScorer.score
 
-    def counted(self: OnlineScorer, requests: Sequence[ScoringRequest]) -> list[ScoreResponse]:
+    def counted(self: OnlineScorer, requests: Sequence[ScoringRequest]) -> list[Scored]:
         sizes.append(len(requests))
         return original(self, requests)
 

@@ -120,11 +120,11 @@ def test_the_service_gives_sentences_that_add_up(scorer: OnlineScorer, days: lis
     (response,) = scorer.score([scorer.validate(ScoreRequest(events=purchases(scorer, days), reasons=5))])
     explanation = response.explanation
     assert explanation is not None
-    best = max(response.scores, key=lambda each: each.probability)
-    assert explanation.offer_id == best.offer_id
+    best = max(response.scores, key=lambda each: each["probability"])
+    assert explanation.offer_id == best["offer_id"]
     total = explanation.base_value + explanation.other + sum(each.contribution for each in explanation.reasons)
     assert total == pytest.approx(explanation.score, abs=1e-9)
-    assert explanation.score == pytest.approx(log_odds_of(np.array(best.probability)), abs=1e-4)
+    assert explanation.score == pytest.approx(log_odds_of(np.array(best["probability"])), abs=1e-4)
     assert len(explanation.reasons) <= 5
     titles = {group.title for group in REASONS.values()}
     assert all(each.feature in titles and each.sentence.endswith(".") for each in explanation.reasons)

@@ -86,10 +86,10 @@ def test_reasons_explain_the_champion(stacked: Exported, days: list[int]) -> Non
     (response,) = scorer.score([request])
     explanation = response.explanation
     assert explanation is not None
-    best = max(response.scores, key=lambda each: each.probability)
+    best = max(response.scores, key=lambda each: each["probability"])
     total = explanation.base_value + explanation.other + sum(each.contribution for each in explanation.reasons)
     assert total == pytest.approx(explanation.score, abs=1e-9)
-    assert explanation.score == pytest.approx(log_odds_of(np.array(best.probability)), abs=1e-4)
+    assert explanation.score == pytest.approx(log_odds_of(np.array(best["probability"])), abs=1e-4)
 
 
 @pytest.fixture(scope="module")

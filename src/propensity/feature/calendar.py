@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 YEAR, MONTH = 365.2425, 30.436875
@@ -23,6 +25,12 @@ def season(day: int, horizon: int) -> np.ndarray:
     (9,) float32
         Named by `SEASON`.
     """
+    return _season(int(day), int(horizon)).copy()
+
+
+@lru_cache(maxsize=64)
+def _season(day: int, horizon: int) -> np.ndarray:
+    """`season`, computed once: sums of a year's waves take longer than the other columns of a single customer."""
     days = np.arange(day, day + horizon)
     angles = [2 * np.pi * k * days / YEAR for k in HARMONICS] + [2 * np.pi * days / MONTH]
     waves = [wave(angle).mean() for angle in angles for wave in (np.sin, np.cos)]

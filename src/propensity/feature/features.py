@@ -166,7 +166,8 @@ class Features:
             known = point_in_time(self.log, self.offers, market_stats, customer, mask)
             self._own_pair(pair, known, mask)
             self._own_customer(customer_features, known)
-        launched = np.isin(np.arange(len(self.offers)), mask.launched)
+        launched = np.zeros(len(self.offers), bool)
+        launched[mask.launched] = True
         return _inputs(
             token=token,
             kind=kind,
@@ -180,7 +181,7 @@ class Features:
             season=season(market_stats.cutoff.day, market_stats.cutoff.horizon),
             offer=np.where(launched, 0, self.offer_code),
             attribute=self.attribute,
-            standardisation=np.where(launched[:, None, None], np.float32(0), self.standardisation(market_stats)),
+            standardisation=_without(launched, self.standardisation(market_stats)),
         )
 
     def outcomes(self, cutoff: Cutoff, customer: np.ndarray) -> Outcomes:
@@ -243,12 +244,15 @@ class Features:
         self._group_rates(market_stats, customer, column)
         self._prices(market_stats, customer, mask, column)
         spread(values, np.array([names.index(name) for name in written]), out)
-        for k, declared in enumerate(columns):
-            if declared.definition is not None:
-                out[:, mask.launched, k] = declared.empty
-        unsold = np.union1d(np.flatnonzero(~market_stats.sold), mask.launched)
-        for name in self.config.market:
-            out[:, unsold, names.index(name)] = np.nan
+        if mask.launched.size:
+            for k, declared in enumerate(columns):
+                if declared.definition is not None:
+                    out[:, mask.launched, k] = declared.empty
+        unsold = ~market_stats.sold
+        unsold[mask.launched] = True
+        if unsold.any():
+            for name in self.config.market:
+                out[:, unsold, names.index(name)] = np.nan
         return out
 
     def _affinity(
@@ -465,6 +469,13 @@ def offer_market(market_stats: MarketStats) -> OfferMarket:
     intensity = market_stats.context[:, CONTEXT_NAMES.index("intensity")]
     tables = market_stats.trip_share, market_stats.interpurchase_time, np.nan_to_num(intensity)
     return OfferMarket(*(np.ascontiguousarray(table, np.float64) for table in tables))
+
+
+def _without(launched: np.ndarray, standardisation: np.ndarray) -> np.ndarray:
+    """A copy of the standardisation (M, 2, P), 0 for launched offers (M,)."""
+    out = standardisation.copy()
+    out[launched] = 0.0
+    return out
 
 
 def _inputs(**arrays: Any) -> Inputs:

@@ -47,6 +47,7 @@ from propensity.serving.schema import (
     Refreshed,
     ScoreRequest,
     ScoreResponse,
+    body_of,
 )
 from propensity.serving.scoring_record import ScoringRecord
 from propensity.serving.service_metrics import CONTENT_TYPE, SHARED, ServiceMetrics
@@ -209,7 +210,7 @@ def add_scoring(app: FastAPI, exchange: Exchange) -> None:
         scorer = await scorer_for(app, exchange, request, request.customer_id is not None)
         response = await app.state.queue.submit(scorer.validate(request), scorer)
         app.state.record.add(http.state.caller.name, scorer, 1, explained=int(request.reasons > 0))
-        return Response(response.model_dump_json(), media_type="application/json")
+        return Response(body_of(response._asdict()), media_type="application/json")
 
     @app.post("/scores", response_model=ManyResponse, responses=errors(400, 422))
     async def score_many(request: ManyRequest, http: Request) -> Response:
@@ -219,16 +220,17 @@ def add_scoring(app: FastAPI, exchange: Exchange) -> None:
         scorer = await scorer_for(app, exchange, request, by_id)
         requests, problems = validated(scorer, request, app.state.queue.max_waiting)
         responses = await app.state.queue.submit_all(list(requests.values()), scorer)
+        none: dict[str, Any] = dict.fromkeys(CustomerScores.model_fields)
         scored = {
-            position: CustomerScores(scores=response.scores, explanation=response.explanation)
+            position: {**none, "scores": response.scores, "explanation": response.explanation}
             for position, response in zip(requests, responses, strict=True)
         }
-        failed = {position: CustomerScores(error=without_paths(text)) for position, text in problems.items()}
+        failed = {position: {**none, "error": without_paths(text)} for position, text in problems.items()}
         explained = len(scored) if request.reasons else 0
         app.state.record.add(http.state.caller.name, scorer, len(scored), len(failed), explained)
         every = scored | failed
-        content = ManyResponse(customers=[every[position] for position in range(len(request.customers))])
-        return Response(content.model_dump_json(), media_type="application/json")
+        content = {"customers": [every[position] for position in range(len(request.customers))]}
+        return Response(body_of(content), media_type="application/json")
 
     @app.get("/model", responses=errors())
     async def model() -> ModelCard:

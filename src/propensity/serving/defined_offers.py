@@ -31,7 +31,7 @@ from propensity.serving.inputs import Event, event_columns
 from propensity.serving.new_offers import SAMPLE, Market, OfferModel, PreparedOffers
 from propensity.serving.offer_definition import named_offers
 from propensity.serving.online import OnlineScorer, ScoringRequest, concatenate_events, explanation_of
-from propensity.serving.schema import OfferScore, ScoreRequest, ScoreResponse
+from propensity.serving.schema import Scored, ScoreRequest, offer_scores
 from propensity.serving.score_offers import explainer_of, explanation_model
 
 KEPT = 16  # lists of offers whose statistics are kept
@@ -122,7 +122,7 @@ class DefinedScorer:
         columns = {name: np.array(getattr(self.data, name)[own]) for name in Events._fields if name != "offsets"}
         return columns | {"offsets": np.array([0, columns["day"].size], np.int64)}
 
-    def score(self, requests: Sequence[ScoringRequest]) -> list[ScoreResponse]:
+    def score(self, requests: Sequence[ScoringRequest]) -> list[Scored]:
         """Score requests in one block.
 
         Parameters
@@ -132,7 +132,7 @@ class DefinedScorer:
 
         Returns
         -------
-        list of ScoreResponse
+        list of Scored
             In the order of the requests.
         """
         events = concatenate_events([request.events for request in requests])
@@ -144,14 +144,13 @@ class DefinedScorer:
         names = block.features.offers.name
         responses = []
         for row, request in enumerate(requests):
-            columns = zip(names, scores[row].tolist(), revenues[row].tolist(), strict=True)
-            table = [OfferScore(offer_id=n, probability=p, expected_revenue=r) for n, p, r in columns]
+            table = offer_scores(names, scores[row].tolist(), revenues[row].tolist())
             explanation = None
             if request.reasons:
                 best = int(np.argmax(scores[row]))
                 self.explainer.new = block.features  # whose last inputs are these
                 explanation = explanation_of(self.explainer.explain(inputs, row, best), names[best], request.reasons)
-            responses.append(ScoreResponse(cutoff=to_date(request.day), scores=table, explanation=explanation))
+            responses.append(Scored(to_date(request.day), table, explanation))
         return responses
 
 

@@ -272,7 +272,8 @@ class Exchanged:
             message = {**message, "headers": [*headers, CLOSE] if self.close and CLOSE not in headers else headers}
         self.sent += len(message.get("body", b""))
         try:
-            await asyncio.wait_for(self.target(message), self.timeout)
+            async with asyncio.timeout(self.timeout):  # unlike wait_for, without a task of its own
+                await self.target(message)
         except TimeoutError:
             raise DisconnectedError from None
 

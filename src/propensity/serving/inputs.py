@@ -67,25 +67,28 @@ def event_columns(
         columns `REGISTRY` hold the day of the first registration (B,), NaN without one, its source (B,), and the
         events of `ENGAGEMENT`.
     """
-    known = [sorted(events, key=lambda event: str(event["day"])) for events in customers]
+    days = {day: day_number(day) for day in {event["day"] for events in customers for event in events}}
+    known = [sorted(events, key=lambda event: days[event["day"]]) for events in customers]
     histories = [[event for event in events if event["kind"] in KIND_CODE] for events in known]
     channel_code = {name: code for code, name in enumerate(channels)}
     flat = [event for events in histories for event in events]
 
-    def column(value: Any, dtype: type) -> np.ndarray:
-        return np.array([value(event) for event in flat], dtype)
+    def field(name: str) -> list[Any]:
+        return [event.get(name) for event in flat]
 
-    return {
+    columns: Arrays = {
         "offsets": np.cumsum([0, *map(len, histories)]).astype(np.int64),
-        "day": column(day_of, np.int32),
-        "item": column(lambda e: item_code.get(str(e.get("item")), -1), np.int32),
-        "kind": column(lambda e: KIND_CODE[e["kind"]], np.int8),
-        "channel": column(lambda e: channel_code.get(e.get("channel") or "", -1), np.int8),
+        "day": np.array([days[event["day"]] for event in flat], np.int32),
+        "item": np.array([item_code.get(str(item), -1) for item in field("item")], np.int32),
+        "kind": np.array([KIND_CODE[event["kind"]] for event in flat], np.int8),
+        "channel": np.array([channel_code.get(name or "", -1) for name in field("channel")], np.int8),
         "order": np.array([number for events in histories for number in order_numbers(events)], np.int32),
-        "quantity": column(lambda e: 1.0 if e.get("quantity") is None else e["quantity"], np.float32),
-        "revenue": column(lambda e: e.get("revenue") or 0.0, np.float32),
-        "discount": column(lambda e: e.get("discount") or 0.0, np.float32),
-    } | registry_columns(known, item_code)
+        "quantity": np.array([1.0 if value is None else value for value in field("quantity")], np.float32),
+        "revenue": np.array([value or 0.0 for value in field("revenue")], np.float32),
+        "discount": np.array([value or 0.0 for value in field("discount")], np.float32),
+    }
+    others = [[event for event in events if event["kind"] not in KIND_CODE] for events in known]
+    return columns | registry_columns(others, item_code)
 
 
 def registry_columns(customers: Sequence[Sequence[Event]], item_code: Mapping[str, int]) -> Arrays:
@@ -94,7 +97,7 @@ def registry_columns(customers: Sequence[Sequence[Event]], item_code: Mapping[st
     Parameters
     ----------
     customers : sequence of sequences of mappings, length B
-        Events of each customer by day.
+        Events of each customer by day; those of `KINDS` may be left out.
     item_code : mapping of str to int
         Code of each known item.
 
@@ -131,7 +134,28 @@ def day_of(event: Event) -> int:
     int
         Days.
     """
-    return (date.fromisoformat(str(event["day"])) - EPOCH).days
+    return day_number(event["day"])
+
+
+def day_number(day: object) -> int:
+    """A date in days since 1970-01-01.
+
+    Parameters
+    ----------
+    day : object
+        Date, or its text YYYY-MM-DD.
+
+    Returns
+    -------
+    int
+        Days.
+
+    Examples
+    --------
+    >>> day_number("1970-03-01"), day_number(date(1970, 3, 1))
+    (59, 59)
+    """
+    return date.fromisoformat(str(day)).toordinal() - EPOCH.toordinal()
 
 
 def order_numbers(events: Sequence[Event]) -> list[int]:
@@ -156,9 +180,12 @@ def order_numbers(events: Sequence[Event]) -> list[int]:
     number: dict[tuple[str, str | None], int] = {}
     numbers = []
     for event in events:
+        if event["kind"] != "purchase":
+            numbers.append(-1)
+            continue
         order = event.get("order")
         key = (str(event["day"]), None if order is None else str(order))
-        numbers.append(number.setdefault(key, len(number)) if event["kind"] == "purchase" else -1)
+        numbers.append(number.setdefault(key, len(number)))
     return numbers
 
 

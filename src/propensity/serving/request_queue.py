@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from propensity.serving.online import OnlineScorer, ScoringRequest
-from propensity.serving.schema import ScoreResponse
+from propensity.serving.schema import Scored
 from propensity.serving.service_metrics import ServiceMetrics
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Waiting(NamedTuple):
 
     scorer: OnlineScorer | DefinedScorer
     request: ScoringRequest
-    future: asyncio.Future[ScoreResponse]
+    future: asyncio.Future[Scored]
 
 
 class RequestQueue:
@@ -65,16 +65,14 @@ class RequestQueue:
         self.not_empty = asyncio.Event()
         self.thread = ThreadPoolExecutor(1, "score")
 
-    async def submit(
-        self, request: ScoringRequest, scorer: OnlineScorer | DefinedScorer | None = None
-    ) -> ScoreResponse:
+    async def submit(self, request: ScoringRequest, scorer: OnlineScorer | DefinedScorer | None = None) -> Scored:
         """Queue a request and wait for its response; see `submit_all`."""
         (response,) = await self.submit_all([request], scorer)
         return response
 
     async def submit_all(
         self, requests: Sequence[ScoringRequest], scorer: OnlineScorer | DefinedScorer | None = None
-    ) -> list[ScoreResponse]:
+    ) -> list[Scored]:
         """Queue several requests and wait for all responses.
 
         Parameters
@@ -86,7 +84,7 @@ class RequestQueue:
 
         Returns
         -------
-        list of ScoreResponse
+        list of Scored
             In the order of the requests.
 
         Raises
