@@ -254,7 +254,7 @@ def _summary(
         "model": {
             "orders": {"name": model.parametric.orders.name, **parameters},
             "amounts": None if spend is None else {"name": "gamma_gamma", **spend._asdict()},
-            "trees": model.trees is not None,
+            "learners": list(model.learners),
             "longest_closed_window": model.longest,
             "weights": model.weights._asdict(),
         },
