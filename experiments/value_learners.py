@@ -71,7 +71,10 @@ def compare(folder: Path, cutoff: int, weeks: int) -> None:
         values = quality(columns(each), count, revenue)
         print(f"{name:20}", {key: round(values[key], 4) for key in SHOWN})
     for name in ("network", "both"):
-        print(f"{name}, blended, minus trees, blended", differences(made["trees, blended"], made[f"{name}, blended"], count, revenue))
+        print(
+            f"{name}, blended, minus trees, blended",
+            differences(made["trees, blended"], made[f"{name}, blended"], count, revenue),
+        )
 
 
 if __name__ == "__main__":

@@ -100,8 +100,8 @@ class Customers(NamedTuple):
 
     def part(self, place: slice | np.ndarray) -> Customers:
         """Some of the customers."""
-        state, forecast = (type(each)(*(column[place] for column in each)) for each in (self.state, self.forecast))
-        return self._replace(row=self.row[place], state=state, forecast=forecast)
+        state, forecast = (tuple(column[place] for column in each) for each in (self.state, self.forecast))
+        return self._replace(row=self.row[place], state=Recency(*state), forecast=Forecast(*forecast))
 
     def at(self, weeks: int) -> Forecast:
         """The forecast of one length of window: (N,)."""

@@ -1,9 +1,10 @@
 """The network: the hazard of an order in each week after a cutoff, orders of the week, and the amount of an order.
 
-A state of the customer meets a state of the week, as of a bilinear form. The hazard is that of the first order after the
+A state of the customer meets a state of the week in a bilinear form. The hazard is that of the first order after the
 cutoff, on the complementary log-log scale, so that hazards of weeks add up and the survival curve does not rise; orders
 are Poisson; amounts are log-normal (the zero-inflated log-normal of Wang, Liu and Miao 2019, whose mass at zero is the
-survival). PyTorch fits it. Values are computed by NumPy with the same `states` and `logits`.
+survival). What all customers did more or less in a week of the calendar is a random effect of that week, which the
+forecast leaves out: two busy weeks are no trend. PyTorch fits it, and NumPy computes values with the same functions.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from propensity.value.week import (
 )
 
 WIDTH, PAIR = 48, 8  # of the hidden layers, and of the bilinear form
-EPOCHS, BATCH, RATE, DECAY = 8, 1024, 4e-3, 1e-2
+EPOCHS, BATCH, RATE, DECAY = 4, 1024, 4e-3, 1e-2
 SHOCK = 0.2  # standard deviation of what is common to all customers in a week of the calendar
 CLIP = 4.0  # standard deviations of an input
 LEAST, MOST = -20.0, 2.0  # logarithm of orders in a week, of which there are at most 7
@@ -135,7 +136,7 @@ def fit_network(
     """
     amounts = money(orders, cutoff)
     rows = closed_weeks(orders, first_day, cutoff, longest, model, amounts, seed)
-    if not rows.count.any():
+    if not rows.orders.any():
         return None
     known = ~np.isnan(rows.inputs)
     number = np.maximum(known.sum(axis=0), 1)
@@ -145,7 +146,7 @@ def fit_network(
     scale = np.where(spread > 1e-6, spread, 1.0)
     inputs = standard(rows.inputs, mean, scale)
     weights = _fit(_start(inputs.shape[1], rows, seed), inputs, rows, seed)
-    paid = float(rows.weight @ rows.amount[:, 0]) / float(rows.weight @ rows.count.sum(axis=1))
+    paid = float(rows.weight @ rows.amount[:, 0]) / float(rows.weight @ rows.orders.sum(axis=1))
     return Network(weights, mean, scale, amounts, paid, longest)
 
 
@@ -162,7 +163,7 @@ def _start(size: int, rows: ClosedWeeks, seed: int) -> dict[str, np.ndarray]:
         "v1": layer(of_week, WIDTH, 1.4), "c1": np.zeros(WIDTH), "v2": layer(WIDTH, 2 + 2 * PAIR, 0.3),
         "c2": np.zeros(2 + 2 * PAIR),
     }  # fmt: skip
-    rate = float(rows.weight @ rows.count.sum(axis=1)) / float(rows.weight @ rows.closed)
+    rate = float(rows.weight @ rows.orders.sum(axis=1)) / float(rows.weight @ rows.closed)
     level = np.log(max(rate, 1e-6))
     paid = max(float(rows.amount[:, 0].sum()), 1.0)
     mean = float(rows.amount[:, 1].sum()) / paid
@@ -190,7 +191,7 @@ def _fit(start: dict[str, np.ndarray], inputs: np.ndarray, rows: ClosedWeeks, se
                 batch = np.sort(shuffled[begin : begin + BATCH])
                 loss = _loss(weights, inputs[batch], weeks, rows, batch)
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
                 optimizer.step()
                 schedule.step()
@@ -203,7 +204,7 @@ def _loss(weights: Weights, inputs: np.ndarray, weeks: Any, rows: ClosedWeeks, b
     """Negative log likelihood of the closed weeks of some rows, by week and weight."""
     import torch
 
-    count = torch.from_numpy(rows.count[batch].astype(np.float32))
+    count = torch.from_numpy(rows.orders[batch].astype(np.float32))
     since, closed, amount, weight = (
         torch.from_numpy(column[batch].astype(np.float32))
         for column in (rows.since, rows.closed, rows.amount, rows.weight)

@@ -23,6 +23,7 @@ from propensity.value.trees import fit_trees
 from propensity.value.week import STATE_WEEKS
 
 TREES, NETWORK = "trees", "network"
+MODELS = (TREES,)  # learners by default
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the blend
 CUSTOMERS_PER_BIN, MOST_BINS = 500, 20
@@ -235,19 +236,16 @@ def shifted(probability: np.ndarray, target: float) -> np.ndarray:
 
 
 def together(expectations: list[Expectation]) -> Expectation:
-    """The mean of learners on the logarithmic scale, with the mean of their totals: (N, W)."""
+    """The mean of learners on the logarithmic scale, at the totals of the first of them: (N, W)."""
     if len(expectations) == 1:
         return expectations[0]
-    columns = []
-    for i, parts in enumerate(zip(*expectations, strict=True)):
-        mean, total = (
-            _mean(list(parts), i == 0),
-            np.exp(np.mean([np.log(part.sum(axis=0) + 1e-300) for part in parts], axis=0)),
-        )
-        if i == 0:
-            mean = np.stack([shifted(mean[:, k], total[k]) for k in range(total.size)], axis=1)
-        columns.append(mean if i == 0 else mean * total / np.maximum(mean.sum(axis=0), 1e-300))
-    return Expectation(*columns)
+    active, orders, revenue = (_mean(list(parts), i == 0) for i, parts in enumerate(zip(*expectations, strict=True)))
+    target = expectations[0]
+    for k in range(active.shape[1]):
+        active[:, k] = shifted(active[:, k], target.active[:, k].sum())
+    orders *= target.orders.sum(axis=0) / np.maximum(orders.sum(axis=0), 1e-300)
+    revenue *= target.revenue.sum(axis=0) / np.maximum(revenue.sum(axis=0), 1e-300)
+    return Expectation(active, orders, revenue)
 
 
 def _mean(columns: list[np.ndarray], probability: bool) -> np.ndarray:
@@ -319,7 +317,7 @@ def fit_parametric(orders: OrderDays, first_day: int, cutoff: int, name: str = P
 
 def fit(
     orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], weights: Blend, seed: int,
-    name: str = PARETO_NBD, drift: Drift | None = None, models: Sequence[str] = (TREES,),
+    name: str = PARETO_NBD, drift: Drift | None = None, models: Sequence[str] = MODELS,
 ) -> ValueModel:  # fmt: skip
     """Fit a model of value on orders before the cutoff.
 

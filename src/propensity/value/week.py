@@ -43,7 +43,7 @@ class ClosedWeeks(NamedTuple):
     inputs : (R, C), NaN where a customer has too few orders
     start : (R,) place of the cutoff among the S cutoffs
     since : (R,) weeks from then to the end of the last closed one
-    count : (R, K) orders in each week, 0 in weeks that have not closed
+    orders : (R, K) orders in each week, 0 in weeks that have not closed
     amount : (R, 3) number of paid orders, sum and sum of squares of the logarithms of their amounts in units
     weight : (R,) half a year ago
     weeks : (S, K, Z) inputs of the weeks after each cutoff
@@ -52,7 +52,7 @@ class ClosedWeeks(NamedTuple):
     inputs: np.ndarray
     start: np.ndarray
     since: np.ndarray
-    count: np.ndarray
+    orders: np.ndarray
     amount: np.ndarray
     weight: np.ndarray
     weeks: np.ndarray
@@ -60,7 +60,7 @@ class ClosedWeeks(NamedTuple):
     @property
     def closed(self) -> np.ndarray:
         """Weeks of each row that have closed: (R,)."""
-        return np.minimum(self.since, self.count.shape[1])
+        return np.minimum(self.since, self.orders.shape[1])
 
 
 def money(orders: OrderDays, cutoff: int) -> Money:
@@ -95,7 +95,8 @@ def closed_weeks(
         weight = np.full(row.size, 0.5 ** ((cutoff - day) / YEAR))
         parts.append((table, np.full(row.size, place), np.full(row.size, (cutoff - day) // 7), count, amount, weight))
     weeks = np.stack([week_inputs(model.clock, day, longest) for day in days.tolist()])
-    return ClosedWeeks(*(np.concatenate(column) for column in zip(*parts, strict=True)), weeks)
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    return ClosedWeeks(*(*columns, weeks))
 
 
 def state_inputs(
