@@ -27,6 +27,7 @@ from propensity.value.week import (
 
 WIDTH, PAIR = 48, 8  # of the hidden layers, and of the bilinear form
 EPOCHS, BATCH, RATE, DECAY = 4, 1024, 4e-3, 1e-2
+STEPS, LEAST_BATCH = 64, 32  # of an epoch, where a log has few rows
 SHOCK = 0.2  # standard deviation of what is common to all customers in a week of the calendar
 CLIP = 4.0  # standard deviations of an input
 LEAST, MOST = -20.0, 2.0  # logarithm of orders in a week, of which there are at most 7
@@ -179,7 +180,8 @@ def _fit(start: dict[str, np.ndarray], inputs: np.ndarray, rows: ClosedWeeks, se
 
     weeks, order = torch.from_numpy(rows.weeks), np.random.default_rng(seed)
     weights = {name: torch.from_numpy(each).requires_grad_() for name, each in start.items()}
-    steps = EPOCHS * -(-inputs.shape[0] // BATCH)
+    size = min(max(inputs.shape[0] // STEPS, LEAST_BATCH), BATCH)
+    steps = EPOCHS * -(-inputs.shape[0] // size)
     optimizer = torch.optim.AdamW(weights.values(), lr=RATE, weight_decay=DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps + 1, pct_start=0.1)
     threads = torch.get_num_threads()
@@ -187,8 +189,8 @@ def _fit(start: dict[str, np.ndarray], inputs: np.ndarray, rows: ClosedWeeks, se
     try:
         for _ in range(EPOCHS):
             shuffled = order.permutation(inputs.shape[0])
-            for begin in range(0, shuffled.size, BATCH):
-                batch = np.sort(shuffled[begin : begin + BATCH])
+            for begin in range(0, shuffled.size, size):
+                batch = np.sort(shuffled[begin : begin + size])
                 loss = _loss(weights, inputs[batch], weeks, rows, batch)
                 optimizer.zero_grad()
                 loss.backward()
