@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from order_market import day, finite, log_of, market
 from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError
 from propensity.kernel.order_day import OrderDays, recency
@@ -21,7 +22,6 @@ from propensity.value.closed import Customers
 from propensity.value.hazard import Network, fit_network
 from propensity.value.model import EVEN, NETWORK, TREES, Expectation, ValueModel, fit, fit_parametric, together
 from propensity.value.valuation import value_customers
-from tests.value.test_value import day, finite, log_of, market
 
 BOTH = (TREES, NETWORK)
 
