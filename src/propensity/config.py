@@ -350,7 +350,8 @@ class ClvConfig(CommandConfig):
     margin: float = setting("share of revenue that is margin", 1.0)
     discount: float = setting("yearly rate at which later margin counts for less", 0.1)
     false_alarms: float = setting("share of staying customers who have an alarm within 13 weeks", 0.1)
-    seed: int = setting("seed of samples and trees", 17)
+    seed: int = setting("seed of samples, trees and network", 17)
+    models: list[str] = setting("learners that the last closed window chooses from: trees, network", ["trees"])
 
 
 @dataclass
@@ -360,7 +361,8 @@ class ChurnConfig(CommandConfig):
     weeks: int = setting("weeks without an order that are churn", 13)
     out: str = setting("folder of the result", "churn")
     false_alarms: float = setting("share of staying customers who have an alarm within 13 weeks", 0.1)
-    seed: int = setting("seed of samples and trees", 17)
+    seed: int = setting("seed of samples, trees and network", 17)
+    models: list[str] = setting("learners that the last closed window chooses from: trees, network", ["trees"])
 
 
 @dataclass

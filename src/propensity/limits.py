@@ -161,10 +161,12 @@ COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "ClvConfig": COMMAND | {
         "log": path(), "cutoff": day(), "out": path(), "weeks": many(whole(1, 1_040), least=1, most=520),
         "margin": SHARE, "discount": number(0, 10), "false_alarms": number(0, 0.9, above=True), "seed": SEED,
+        "models": many(choice("trees", "network"), least=1, most=2),
     },
     "ChurnConfig": COMMAND | {
         "log": path(), "cutoff": day(), "out": path(), "weeks": whole(1, 1_040),
         "false_alarms": number(0, 0.9, above=True), "seed": SEED,
+        "models": many(choice("trees", "network"), least=1, most=2),
     },
     "NightlyConfig": COMMAND | {"shop": path(), "date": maybe(day()), "progress": choice("text", "json")},
     "RegistryListConfig": COMMAND | {"shop": path()},

@@ -9,7 +9,7 @@ from propensity.kernel.order_day import OrderDays, ahead, recency
 from propensity.value import closed, trees
 from propensity.value.choose import choose
 from propensity.value.drift import OUTCOMES, PART, SHOCK, TOTAL, Closed, fit_drift, no_drift
-from propensity.value.model import fit
+from propensity.value.model import MODELS, fit
 from propensity.value.trees import calibrated
 
 AGE = np.repeat(np.arange(4), 5_000)
@@ -104,7 +104,7 @@ def test_in_a_long_log_customers_who_left_long_ago_have_next_to_no_expected_orde
     monkeypatch.setattr(closed, "ROWS", 6_000)
     monkeypatch.setattr(trees, "ROUNDS", 15)
     orders, cutoff = long_market(), 1_400
-    choice = choose(orders, 0, cutoff, [13], 1)
+    choice = choose(orders, 0, cutoff, [13], 1, MODELS)
     assert choice.drift is not None and set(choice.table["drift"]) == {*OUTCOMES}
     model = fit(orders, 0, cutoff, [13], choice.weights, 1, choice.name, choice.drift)
     state = recency(orders, cutoff)

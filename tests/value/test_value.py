@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import polars as pl
 import pytest
 
 import propensity as pp
+from order_market import START, Line, day, finite, log_of, market
 from propensity.checksum import is_intact
 from propensity.cli import main
-from propensity.data.event_log import EventLog, to_day
+from propensity.data.event_log import EventLog
 from propensity.errors import ConfigurationError, DataError
 from propensity.kernel.order_day import OrderDays, Recency, ahead, order_days, recency
 from propensity.value import closed, trees
@@ -26,34 +27,6 @@ from propensity.value.parametric import MODELS, fit_orders
 from propensity.value.rhythm import Rhythm, fit_rhythm
 from propensity.value.season import fit_clock
 from propensity.value.valuation import Valuation, value_customers
-
-START = date(2022, 1, 3)
-Line = tuple[str, int, float]
-
-
-def market(customers: int = 300, days: int = 500, seed: int = 1) -> list[Line]:
-    """Customers, days since the start and amounts: gamma rates, exponential lifetimes, own amounts."""
-    random, lines = np.random.default_rng(seed), []
-    for n in range(customers):
-        clock, rate = random.uniform(0, 0.6 * days), random.gamma(1.0, 1 / 25) + 0.004
-        end, scale = clock + random.exponential(250), np.exp(random.normal(3, 0.4))
-        while clock < min(days, end):
-            lines.append((f"c{n}", int(clock), round(float(scale * random.gamma(4, 0.25)), 2) + 0.01))
-            clock += random.exponential(1 / rate)
-    return lines
-
-
-def log_of(lines: list[Line], folder: Path, **more: Any) -> EventLog:
-    columns = dict(zip(("customer", "date", "amount"), zip(*lines, strict=True), strict=True))
-    table = pl.DataFrame(columns).with_columns(
-        pl.lit(START).dt.offset_by(pl.col("date").cast(pl.String) + "d").alias("date")
-    )
-    pp.prepare(table, folder, customer="customer", day="date", item=None, revenue="amount", **more)
-    return EventLog.open(folder)
-
-
-def day(number: int) -> int:
-    return to_day(START + timedelta(days=number))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,11 +46,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> EventLog:
 @pytest.fixture(scope="module")
 def valued(shop: EventLog) -> Valuation:
     return value_customers(shop, day(300), [13, 4, 52])
-
-
-def finite(table: pl.DataFrame) -> bool:
-    numbers = table.select(pl.selectors.float())
-    return all(numbers[name].is_finite().all() for name in numbers.columns)
 
 
 def test_every_customer_with_an_order_has_a_row_for_each_length_of_window(shop: EventLog, valued: Valuation) -> None:

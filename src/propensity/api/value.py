@@ -38,7 +38,7 @@ def clv(
     out
         Folder for tables, summary and page; None: nothing is written.
     **settings
-        Further settings of `propensity clv`: margin, discount, false_alarms, seed.
+        Further settings of `propensity clv`: margin, discount, false_alarms, seed, models.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def churn(
     out
         Folder for table, summary and page; None: nothing is written.
     **settings
-        Further settings of `propensity churn`: false_alarms, seed.
+        Further settings of `propensity churn`: false_alarms, seed, models.
 
     Returns
     -------

@@ -1,7 +1,8 @@
-"""The last closed window before a cutoff: which blend was best there, and how the model did."""
+"""The last closed window before a cutoff: which learners and which blend were best there, and how the model did."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,18 @@ import numpy as np
 from propensity.kernel.order_day import OrderDays, Recency, ahead, recency
 from propensity.value.closed import GRID, PAST
 from propensity.value.drift import OUTCOMES, Closed, Drift, fit_drift
-from propensity.value.model import EVEN, LONG, WEIGHTS, Blend, Expectation, ValueModel, blend, fit, years
+from propensity.value.model import (
+    EVEN,
+    LONG,
+    WEIGHTS,
+    Blend,
+    Expectation,
+    ValueModel,
+    blend,
+    fit,
+    together,
+    years,
+)
 from propensity.value.parametric import MODELS, PARETO_NBD, fit_orders, fit_spend
 from propensity.value.quality import auc, deciles, normalised_gini, quality
 from propensity.value.question import of_rows
@@ -34,12 +46,14 @@ class Choice(NamedTuple):
     name : buy-till-you-die model of orders
     weights : of the blend
     table : metrics of the candidates, for JSON; empty without a closed window
+    learners : whose mean is used
     drift : what forecasts of earlier cutoffs missed; None where that is not known
     """
 
     name: str
     weights: Blend
     table: dict[str, Any]
+    learners: tuple[str, ...]
     drift: Drift | None = None
 
 
@@ -64,30 +78,37 @@ def _window(orders: OrderDays, start: int, end: int) -> _Window:
     return _Window(state, row, count, revenue)
 
 
-def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], seed: int) -> Choice:
-    """Choose the buy-till-you-die model and the weights of the trees on the last closed window.
+def choose(
+    orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], seed: int, models: Sequence[str]
+) -> Choice:
+    """Choose the buy-till-you-die model, the learners and their weights on the last closed window.
 
     All parts are fitted on what was known when the window began. The weights maximise the AUC of the probability and
     minimise the Poisson deviance of orders and revenue at the observed level: a single window says little about levels.
-    Halves stay unless another blend is better by more than a standard error over folds of the customers.
+    Halves, and the first of the learners `models` alone, stay unless others are better by more than a standard error
+    over folds of the customers.
     """
-    length = last_window(first_day, cutoff, max(weeks))
+    length, first = last_window(first_day, cutoff, max(weeks)), tuple(models[:1])
     if length is None:
-        return Choice(PARETO_NBD, EVEN, {})
+        return Choice(PARETO_NBD, EVEN, {}, first)
     start, orders = cutoff - 7 * length, _sample(orders, seed)
     window = _window(orders, start, cutoff)
     row, count, revenue = window.row, window.orders, window.revenue
     timed, weeks_on_clock = on_clock(fit_clock(orders, first_day, start), window.state, start, np.array([length]))
     name, table = best_parametric(timed, row, count, revenue, float(weeks_on_clock[0]))
     table = {"weeks": length, **table}
-    model = fit(orders, first_day, start, [length], EVEN, seed, name)
-    by_model, by_trees = model.components(orders, start, [length])
-    if by_trees is None or not (count > 0).any():
-        return Choice(name, EVEN, table)
-    table["candidates"]["trees"] = quality(_first(by_trees), count, revenue)
-    weights = _best(by_model, by_trees, model, count, revenue)
-    blended = blend(by_model, by_trees, weights, model.amount)
+    model = fit(orders, first_day, start, [length], EVEN, seed, name, models=models)
+    by_model, by_learner = model.candidates(orders, start, [length])
+    if not by_learner or not (count > 0).any():
+        return Choice(name, EVEN, table, first)
+    for learner, expected in by_learner.items():
+        table["candidates"][learner] = quality(_first(expected), count, revenue)
+    learners = _best_learners(by_model, by_learner, model, count, revenue)
+    by_learners = together([by_learner[learner] for learner in learners])
+    weights = _best(by_model, by_learners, model, count, revenue)
+    blended = blend(by_model, by_learners, weights, model.amount)
     table["candidates"]["blend"] = quality(_first(blended), count, revenue)
+    table["learners"] = list(learners)
     table["deciles"] = deciles(_first(blended)[2], revenue)
     table["weights"] = weights._asdict()
     drift = None
@@ -95,10 +116,10 @@ def choose(orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], see
         closed = [window.compared(blended)]
         for earlier in (start - 7 * length * k for k in range(1, WINDOWS)):
             if last_window(first_day, earlier + 7 * length, length) == length:
-                closed.append(_forecast(orders, first_day, earlier, length, weights, seed, name))
+                closed.append(_forecast(orders, first_day, earlier, length, weights, seed, name, learners))
         drift = fit_drift(closed, length)
         table["drift"] = dict(zip(OUTCOMES, drift.total.tolist(), strict=True))
-    return Choice(name, weights, table, drift)
+    return Choice(name, weights, table, learners, drift)
 
 
 def _sample(orders: OrderDays, seed: int) -> OrderDays:
@@ -110,12 +131,13 @@ def _sample(orders: OrderDays, seed: int) -> OrderDays:
 
 
 def _forecast(
-    orders: OrderDays, first_day: int, start: int, length: int, weights: Blend, seed: int, name: str
-) -> Closed:
+    orders: OrderDays, first_day: int, start: int, length: int, weights: Blend, seed: int, name: str,
+    learners: Sequence[str],
+) -> Closed:  # fmt: skip
     """The forecast of a window from what was known when it began, and what followed."""
     window = _window(orders, start, start + 7 * length)
-    expected = fit(orders, first_day, start, [length], weights, seed, name).expect(orders, start, [length])
-    return window.compared(expected)
+    model = fit(orders, first_day, start, [length], weights, seed, name, models=learners)
+    return window.compared(model.expect(orders, start, [length]))
 
 
 def best_parametric(
@@ -149,20 +171,34 @@ def _first(expectation: Expectation) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return expectation.active[:, 0], expectation.orders[:, 0], expectation.revenue[:, 0]
 
 
+def _best_learners(
+    by_model: Expectation, by_learner: dict[str, Expectation], model: ValueModel, count: np.ndarray,
+    revenue: np.ndarray,
+) -> tuple[str, ...]:  # fmt: skip
+    """A learner or the mean of all, of the least sum of losses in an even blend; the first one within the noise."""
+    candidates = list(dict.fromkeys([*((name,) for name in by_learner), tuple(by_learner)]))
+    means = [together([by_learner[name] for name in names]) for names in candidates]
+    losses = np.array([_losses(blend(by_model, each, EVEN, model.amount), count, revenue) for each in means])
+    return candidates[_within_noise(losses.sum(axis=2), 0)]
+
+
 def _best(
-    by_model: Expectation, by_trees: Expectation, model: ValueModel, count: np.ndarray, revenue: np.ndarray
+    by_model: Expectation, by_learners: Expectation, model: ValueModel, count: np.ndarray, revenue: np.ndarray
 ) -> Blend:
     """The blend of the least losses. `EVEN` stays where no other is better by more than a standard error."""
     weights = [Blend(weight, weight, weight, orders) for orders in (True, False) for weight in WEIGHTS]
-    folds = [np.arange(k, count.size, FOLDS) for k in range(min(FOLDS, count.size))]
-    rows = []
-    for each in weights:
-        active, orders, money = _first(blend(by_model, by_trees, each, model.amount))
-        rows.append([(-auc(count[f] > 0, active[f]), _deviance(orders[f], count[f]), _deviance(money[f], revenue[f]))
-                     for f in folds])  # fmt: skip
+    rows = [_losses(blend(by_model, by_learners, each, model.amount), count, revenue) for each in weights]
     losses = np.array(rows)  # (blends, folds, 3)
     best = [weights[_within_noise(losses[:, :, i], weights.index(EVEN))] for i in range(3)]
     return Blend(best[0].active, best[1].orders, best[2].revenue, best[0].with_orders)
+
+
+def _losses(expected: Expectation, count: np.ndarray, revenue: np.ndarray) -> list[tuple[float, float, float]]:
+    """Losses of the three outcomes in each fold of the customers."""
+    active, orders, money = _first(expected)
+    folds = [np.arange(k, count.size, FOLDS) for k in range(min(FOLDS, count.size))]
+    return [(-auc(count[f] > 0, active[f]), _deviance(orders[f], count[f]), _deviance(money[f], revenue[f]))
+            for f in folds]  # fmt: skip
 
 
 def _within_noise(losses: np.ndarray, default: int) -> int:

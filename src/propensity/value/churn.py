@@ -6,6 +6,7 @@ that of an order. It is not one minus P(alive), which ranks customers of one ord
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from propensity.data.event_log import EventLog
 from propensity.kernel.order_day import Recency, ahead, recency
 from propensity.value.choose import last_window
 from propensity.value.closed import YEAR
+from propensity.value.model import MODELS
 from propensity.value.parametric import PARETO_NBD, fit_orders
 from propensity.value.quality import auc
 from propensity.value.question import Question, of_rows, question
@@ -38,7 +40,14 @@ class Churn(NamedTuple):
     warnings: list[str]
 
 
-def find_churn(log: EventLog, cutoff: int, weeks: int, false_alarms: float = 0.1, seed: int = 17) -> Churn:
+def find_churn(
+    log: EventLog,
+    cutoff: int,
+    weeks: int,
+    false_alarms: float = 0.1,
+    seed: int = 17,
+    models: Sequence[str] = MODELS,
+) -> Churn:
     """Give each customer the probability of no order in the next weeks, and the day of the alarm.
 
     Parameters
@@ -52,7 +61,9 @@ def find_churn(log: EventLog, cutoff: int, weeks: int, false_alarms: float = 0.1
     false_alarms : float
         Share of staying customers with an alarm in 13 weeks.
     seed : int
-        Seed of samples and trees.
+        Seed of samples, trees and network.
+    models : sequence of str
+        Learners that the last closed window chooses from: `trees`, `network`.
 
     Returns
     -------
@@ -64,7 +75,7 @@ def find_churn(log: EventLog, cutoff: int, weeks: int, false_alarms: float = 0.1
     DataError
         If no customer can be valued.
     """
-    valuation = value_customers(log, cutoff, [weeks], false_alarms=false_alarms, seed=seed)
+    valuation = value_customers(log, cutoff, [weeks], false_alarms=false_alarms, seed=seed, models=models)
     table = valuation.table.select("customer_id", (1.0 - pl.col("p_active")).alias("p_churn"), "alarm_since", *COLUMNS)
     summary = {
         "cutoff": valuation.summary["cutoff"],

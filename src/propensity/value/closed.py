@@ -38,6 +38,7 @@ class ClosedWindows(NamedTuple):
     forecast : columns (R,) of the buy-till-you-die models for the window
     orders, revenue : (R,) that followed
     weight : (R,) half for windows a year ago
+    day, row : (R,) cutoff of the window, and customer
     """
 
     inputs: np.ndarray
@@ -46,6 +47,8 @@ class ClosedWindows(NamedTuple):
     orders: np.ndarray
     revenue: np.ndarray
     weight: np.ndarray
+    day: np.ndarray
+    row: np.ndarray
 
 
 class Parametric(NamedTuple):
@@ -60,6 +63,50 @@ class Parametric(NamedTuple):
         active, orders = self.orders.forecast(*on_clock(self.clock, state, cutoff, weeks))
         amount = np.zeros(state.x.size) if self.spend is None else self.spend.mean(state)
         return Forecast(active, orders, amount)
+
+
+class Customers(NamedTuple):
+    """N customers at a cutoff, and what buy-till-you-die models expect of them.
+
+    Parameters
+    ----------
+    orders : of all customers; those from the cutoff on are not read
+    first_day, cutoff : of the log, and of the forecast, in days since 1970-01-01
+    row : (N,) customers
+    state : (N,) at the cutoff
+    grid : W lengths of windows in weeks
+    forecast : (N, W)
+    clock : of the season
+    """
+
+    orders: OrderDays
+    first_day: int
+    cutoff: int
+    row: np.ndarray
+    state: Recency
+    grid: tuple[int, ...]
+    forecast: Forecast
+    clock: Clock | None
+
+    @classmethod
+    def of(
+        cls, orders: OrderDays, first_day: int, cutoff: int, row: np.ndarray, model: Parametric, weeks: list[int]
+    ) -> Customers:
+        """Customers `row` (N,) with the forecast of some lengths of windows."""
+        state, grid = recency(orders, cutoff), sorted(weeks)
+        own = Recency(*(column[row] for column in state))
+        forecast = model.forecast(own, cutoff, np.array(grid, float))
+        return cls(orders, first_day, cutoff, row, own, tuple(grid), forecast, model.clock)
+
+    def part(self, place: slice | np.ndarray) -> Customers:
+        """Some of the customers."""
+        state, forecast = (tuple(column[place] for column in each) for each in (self.state, self.forecast))
+        return self._replace(row=self.row[place], state=Recency(*state), forecast=Forecast(*forecast))
+
+    def at(self, weeks: int) -> Forecast:
+        """The forecast of one length of window: (N,)."""
+        k = self.grid.index(weeks)
+        return Forecast(self.forecast.active[:, k], self.forecast.orders[:, k], self.forecast.amount)
 
 
 def lengths(first_day: int, cutoff: int, longest: int) -> list[int]:
@@ -84,7 +131,7 @@ def inputs(
 ) -> np.ndarray:
     """Inputs of the trees for customers `row` (R,) and a length of window each: (R, C)."""
     states = order_states(orders, cutoff, row)
-    columns = (weeks, np.log(forecast.orders + 1e-9), _logit(forecast.active), forecast.amount, season)
+    columns = (weeks, np.log(forecast.orders + 1e-9), logit(forecast.active), forecast.amount, season)
     return np.column_stack([states, *columns]).astype(np.float32)
 
 
@@ -107,8 +154,8 @@ def closed_windows(
             part = np.sort(random.choice(row, size, replace=False)) if row.size > size else row
             parts.append(_rows(orders, first_day, cutoff, day, weeks, part, state, model))
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    table, weeks_column, active, expected, amount, count, revenue, weight = columns
-    return ClosedWindows(table, weeks_column, Forecast(active, expected, amount), count, revenue, weight)
+    table, weeks_column, active, expected, amount, *rest = columns
+    return ClosedWindows(table, weeks_column, Forecast(active, expected, amount), *rest)
 
 
 def _rows(
@@ -123,7 +170,8 @@ def _rows(
     table = inputs(orders, day, row, length, flat, np.full(row.size, season(orders, first_day, day, weeks)))
     count, revenue = (column[row] for column in ahead(orders, day, day + 7 * weeks))
     weight = np.full(row.size, 0.5 ** ((cutoff - day) / YEAR))
-    return table, length, flat.active, flat.orders, flat.amount, count, revenue, weight
+    own_day = np.full(row.size, day)
+    return table, length, flat.active, flat.orders, flat.amount, count, revenue, weight, own_day, row
 
 
 def season(orders: OrderDays, first_day: int, day: int, weeks: float) -> float:
@@ -139,6 +187,7 @@ def season(orders: OrderDays, first_day: int, day: int, weeks: float) -> float:
     return float(np.log((window + 1.0) / (around * 7 * weeks / YEAR + 1.0)))
 
 
-def _logit(probability: np.ndarray) -> np.ndarray:
+def logit(probability: np.ndarray) -> np.ndarray:
+    """Log odds of probabilities, which are kept off 0 and 1."""
     clipped = np.clip(probability, 1e-9, 1 - 1e-9)
     return np.log(clipped / (1 - clipped))

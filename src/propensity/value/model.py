@@ -7,17 +7,23 @@ closed window, orders grow with a power of time that is fitted to the trees' own
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from propensity.kernel.order_day import OrderDays, Recency, recency
-from propensity.value.closed import YEAR, ClosedWindows, Forecast, Parametric, closed_windows, inputs, lengths, season
+from propensity.kernel.order_day import OrderDays, recency
+from propensity.value.closed import YEAR, ClosedWindows, Customers, Parametric, closed_windows, lengths
 from propensity.value.distribution import RevenueShape, fit_shape
 from propensity.value.drift import Drift, no_drift
+from propensity.value.hazard import fit_network
 from propensity.value.parametric import PARETO_NBD, fit_orders, fit_spend
 from propensity.value.season import fit_clock, on_clock
-from propensity.value.trees import Trees, fit_trees
+from propensity.value.trees import fit_trees
+from propensity.value.week import STATE_WEEKS
+
+TREES, NETWORK = "trees", "network"
+MODELS = (TREES,)  # learners by default
 
 WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the trees in the blend
 CUSTOMERS_PER_BIN, MOST_BINS = 500, 20
@@ -60,15 +66,39 @@ class Blend(NamedTuple):
 EVEN = Blend(0.5, 0.5, 0.5, True)
 
 
+class Learner(Protocol):
+    """What learns from closed windows."""
+
+    def expect(self, customers: Customers, weeks: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probability of an order, orders and revenue in the next `weeks`: (N, W) x 3."""
+
+    def of_windows(
+        self, orders: OrderDays, first_day: int, windows: ClosedWindows, model: Parametric
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Expectations of the rows of closed windows: (R,) x 3."""
+
+
+class Levelled(NamedTuple):
+    """A learner at the level of closed windows.
+
+    Parameters
+    ----------
+    learner : trees or network
+    levels : (len(known), 3) observed over expected active customers, orders and revenue, by length of window
+    """
+
+    learner: Learner
+    levels: np.ndarray
+
+
 class ValueModel(NamedTuple):
     """A fitted model.
 
     Parameters
     ----------
     parametric : buy-till-you-die models
-    trees : None where no window has closed, or LightGBM is not installed
-    known : lengths of windows in weeks that the trees have seen
-    levels : (len(known), 3) observed over expected active customers, orders and revenue of the trees, by length
+    learners : by name, their mean is used; none where no window has closed, or LightGBM is not installed
+    known : lengths of windows in weeks that the learners have seen
     amount : revenue of an order in closed windows, in currency
     weights : of the blend
     shape : distribution of revenue around its expectation
@@ -77,9 +107,8 @@ class ValueModel(NamedTuple):
     """
 
     parametric: Parametric
-    trees: Trees | None
+    learners: dict[str, Levelled]
     known: tuple[int, ...]
-    levels: np.ndarray
     amount: float
     weights: Blend
     shape: RevenueShape
@@ -89,46 +118,53 @@ class ValueModel(NamedTuple):
     @property
     def longest(self) -> int:
         """Weeks of the longest closed window, 0 without one."""
-        return self.known[-1] if self.trees is not None else 0
+        return self.known[-1] if self.learners else 0
 
     def components(self, orders: OrderDays, cutoff: int, weeks: list[int]) -> tuple[Expectation, Expectation | None]:
-        """Expectations of the buy-till-you-die models and of the trees for customers with an order: (N, W)."""
-        state = recency(orders, cutoff)
-        row = np.flatnonzero(state.x >= 0)
-        own = Recency(*(column[row] for column in state))
-        grid = sorted({*weeks, *self._lengths(weeks)})
-        forecast = self.parametric.forecast(own, cutoff, np.array(grid, float))
-        by_model = Expectation(forecast.active, forecast.orders, forecast.orders * forecast.amount[:, None])
-        if self.trees is None:
-            return _columns(by_model, grid, weeks), None
-        return _columns(by_model, grid, weeks), self._of_trees(orders, cutoff, row, grid, by_model, forecast, weeks)
+        """Expectations of the buy-till-you-die models and of the learners for customers with an order: (N, W)."""
+        by_model, by_learner = self.candidates(orders, cutoff, weeks)
+        return by_model, together(list(by_learner.values())) if by_learner else None
 
-    def _of_trees(
-        self, orders: OrderDays, cutoff: int, row: np.ndarray, grid: list[int], by_model: Expectation,
-        forecast: Forecast, weeks: list[int],
-    ) -> Expectation:  # fmt: skip
-        """Expectations of the trees; beyond the longest closed window they are extended."""
-        assert self.trees is not None
-        parts, totals, some = [], [], np.arange(0, row.size, -(-row.size // CURVE_CUSTOMERS) or 1)
+    def candidates(
+        self, orders: OrderDays, cutoff: int, weeks: list[int]
+    ) -> tuple[Expectation, dict[str, Expectation]]:
+        """Expectations of the buy-till-you-die models and of each learner for customers with an order: (N, W)."""
+        row = np.flatnonzero(recency(orders, cutoff).x >= 0)
+        grid = sorted({*weeks, *self._lengths(weeks), *([STATE_WEEKS] if "network" in self.learners else [])})
+        customers = Customers.of(orders, self.first_day, cutoff, row, self.parametric, grid)
+        forecast = customers.forecast
+        by_model = Expectation(forecast.active, forecast.orders, forecast.orders * forecast.amount[:, None])
+        by_learner = {name: self._of_learner(each, customers, by_model, weeks) for name, each in self.learners.items()}
+        return _columns(by_model, grid, weeks), by_learner
+
+    def _of_learner(
+        self, levelled: Levelled, customers: Customers, by_model: Expectation, weeks: list[int]
+    ) -> Expectation:
+        """Expectations of a learner; beyond the longest closed window they are extended."""
+        some = np.arange(0, customers.row.size, -(-customers.row.size // CURVE_CUSTOMERS) or 1)
         inside, needed = self._lengths(weeks), sorted({min(w, self.longest) for w in weeks})
-        for w in inside:
-            k, chosen = grid.index(w), np.arange(row.size) if w in needed else some
-            one = Forecast(forecast.active[chosen, k], forecast.orders[chosen, k], forecast.amount[chosen])
-            length, year = np.full(chosen.size, float(w)), season(orders, self.first_day, cutoff, w)
-            table = inputs(orders, cutoff, row[chosen], length, one, np.full(chosen.size, year))
-            active, expected, revenue = self.trees.predict(table)
-            level = self.levels[self.known.index(w)] if w in self.known else np.ones(3)
-            part = (shifted(active, active.sum() * level[0]), expected * level[1], revenue * level[2])
-            totals.append(part[1][some].sum() if w in needed else part[1].sum())
-            parts += [part] if w in needed else []
-        stacked = Expectation(*(np.stack([part[i] for part in parts], axis=1) for i in range(3)))
-        own = growth_exponent(np.array(inside, float), np.array(totals))
-        columns = [self._extended(stacked, needed, by_model, grid, w, own) for w in weeks]
+        further = [w for w in inside if w not in needed]
+        trained = self._at_level(levelled, customers, needed)
+        curve = self._at_level(levelled, customers.part(some), further).orders.sum(axis=0) if further else ()
+        totals = dict(zip([*needed, *further], [*trained.orders[some].sum(axis=0), *curve], strict=True))
+        own = growth_exponent(np.array(inside, float), np.array([totals[w] for w in inside]))
+        grid = list(customers.grid)
+        columns = [self._extended(trained, needed, by_model, grid, w, own) for w in weeks]
         return Expectation(*(np.stack([column[i] for column in columns], axis=1) for i in range(3)))
 
+    def _at_level(self, levelled: Levelled, customers: Customers, weeks: list[int]) -> Expectation:
+        """Expectations of a learner at the level of closed windows: (N, W)."""
+        active, orders, revenue = levelled.learner.expect(customers, weeks)
+        for k, w in enumerate(weeks):
+            level = levelled.levels[self.known.index(w)] if w in self.known else np.ones(3)
+            active[:, k] = shifted(active[:, k], active[:, k].sum() * level[0])
+            orders[:, k] *= level[1]
+            revenue[:, k] *= level[2]
+        return Expectation(active, orders, revenue)
+
     def _lengths(self, weeks: list[int]) -> list[int]:
-        """Lengths that the trees are asked for: those up to the longest closed window, and more for its curve."""
-        if self.trees is None:
+        """Lengths that learners are asked for: those up to the longest closed window, and more for its curve."""
+        if not self.learners:
             return []
         curve = {w for w in self.known if w >= self.longest / 3} if max(weeks) > self.longest else set()
         return sorted({min(w, self.longest) for w in weeks} | curve)
@@ -136,7 +172,7 @@ class ValueModel(NamedTuple):
     def _extended(
         self, trees: Expectation, inside: list[int], by_model: Expectation, grid: list[int], w: int, own: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The trees' expectations for one length of window: (N,) x 3."""
+        """A learner's expectations for one length of window: (N,) x 3."""
         k = inside.index(min(w, self.longest))
         active, orders, revenue = (column[:, k] for column in trees)
         if w > self.longest:
@@ -197,6 +233,24 @@ def shifted(probability: np.ndarray, target: float) -> np.ndarray:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if -np.expm1(-hazard * np.exp(middle)).sum() < target else (low, middle)
     return -np.expm1(-hazard * np.exp(0.5 * (low + high)))
+
+
+def together(expectations: list[Expectation]) -> Expectation:
+    """The mean of learners on the logarithmic scale, at the totals of the first of them: (N, W)."""
+    if len(expectations) == 1:
+        return expectations[0]
+    active, orders, revenue = (_mean(list(parts), i == 0) for i, parts in enumerate(zip(*expectations, strict=True)))
+    target = expectations[0]
+    for k in range(active.shape[1]):
+        active[:, k] = shifted(active[:, k], target.active[:, k].sum())
+    orders *= target.orders.sum(axis=0) / np.maximum(orders.sum(axis=0), 1e-300)
+    revenue *= target.revenue.sum(axis=0) / np.maximum(revenue.sum(axis=0), 1e-300)
+    return Expectation(active, orders, revenue)
+
+
+def _mean(columns: list[np.ndarray], probability: bool) -> np.ndarray:
+    """The mean of one or two columns on the logarithmic scale, of hazards where the values are probabilities."""
+    return columns[0] if len(columns) == 1 else mixed(columns[0], columns[1], 0.5, probability)
 
 
 def blend(by_model: Expectation, by_trees: Expectation, weights: Blend, amount: float) -> Expectation:
@@ -263,7 +317,7 @@ def fit_parametric(orders: OrderDays, first_day: int, cutoff: int, name: str = P
 
 def fit(
     orders: OrderDays, first_day: int, cutoff: int, weeks: list[int], weights: Blend, seed: int,
-    name: str = PARETO_NBD, drift: Drift | None = None,
+    name: str = PARETO_NBD, drift: Drift | None = None, models: Sequence[str] = MODELS,
 ) -> ValueModel:  # fmt: skip
     """Fit a model of value on orders before the cutoff.
 
@@ -283,31 +337,42 @@ def fit(
         Buy-till-you-die model of orders.
     drift : Drift, optional
         What forecasts of earlier cutoffs missed.
+    models : sequence of str
+        Learners whose mean is used: `TREES`, `NETWORK`.
     """
     parametric = fit_parametric(orders, first_day, cutoff, name)
     known = lengths(first_day, cutoff, max(weeks))
     windows = closed_windows(orders, first_day, cutoff, known, parametric, seed) if known else None
-    trees = None if windows is None else fit_trees(windows, seed, cutoff - first_day >= LONG)
-    if windows is None or trees is None:
+    learners = _learners(models, orders, first_day, cutoff, windows, parametric, seed) if windows is not None else {}
+    if windows is None or not learners:
         empty = np.zeros(0)
-        return ValueModel(
-            parametric,
-            None,
-            (),
-            np.ones((0, 3)),
-            0.0,
-            weights,
-            fit_shape(empty, empty, empty),
-            first_day,
-            no_drift(),
-        )
-    active, expected, revenue = trees.predict(windows.inputs)
+        shape = fit_shape(empty, empty, empty)
+        return ValueModel(parametric, {}, (), 0.0, weights, shape, first_day, no_drift())
+    expected = {name: each.of_windows(orders, first_day, windows, parametric) for name, each in learners.items()}
+    levelled = {
+        name: Levelled(each, np.stack([_level(windows, expected[name], windows.weeks == w) for w in known]))
+        for name, each in learners.items()
+    }
+    active, count, revenue = (_mean([own[i] for own in expected.values()], i == 0) for i in range(3))
     bought = windows.orders > 0
-    levels = np.stack([_level(windows, (active, expected, revenue), windows.weeks == w) for w in known])
-    shape = fit_shape(windows.revenue[bought] / (revenue / active)[bought].clip(1e-9), (expected / active)[bought],
+    shape = fit_shape(windows.revenue[bought] / (revenue / active)[bought].clip(1e-9), (count / active)[bought],
                       windows.weight[bought])  # fmt: skip
     amount = float(windows.weight @ windows.revenue) / float(windows.weight @ windows.orders)
-    return ValueModel(parametric, trees, tuple(known), levels, amount, weights, shape, first_day, drift or no_drift())
+    return ValueModel(parametric, levelled, tuple(known), amount, weights, shape, first_day, drift or no_drift())
+
+
+def _learners(
+    models: Sequence[str], orders: OrderDays, first_day: int, cutoff: int, windows: ClosedWindows, model: Parametric,
+    seed: int,
+) -> dict[str, Learner]:  # fmt: skip
+    """The learners of some names that closed windows and the installed packages allow."""
+    learners: dict[str, Learner | None] = {}
+    if TREES in models:
+        learners[TREES] = fit_trees(windows, seed, cutoff - first_day >= LONG)
+    if NETWORK in models:
+        longest = int(windows.weeks.max())
+        learners[NETWORK] = fit_network(orders, first_day, cutoff, longest, model, seed)
+    return {name: each for name, each in learners.items() if each is not None}
 
 
 def _level(windows: ClosedWindows, expected: tuple[np.ndarray, ...], rows: np.ndarray) -> np.ndarray:

@@ -17,7 +17,9 @@ def values(cfg: ClvConfig, log: EventLog | None = None) -> Valuation:
     log = EventLog.open(cfg.log, verify=True) if log is None else log
     cutoff = parse_cutoff(log, cfg.cutoff, 7 * max(cfg.weeks))
     step("fitting rate, lifetime and spend, and valuing customers")
-    valuation = value_customers(log, cutoff.day, list(cfg.weeks), cfg.margin, cfg.discount, cfg.false_alarms, cfg.seed)
+    valuation = value_customers(
+        log, cutoff.day, list(cfg.weeks), cfg.margin, cfg.discount, cfg.false_alarms, cfg.seed, cfg.models
+    )
     record = {"data": log.fingerprint, "own_log": log_record(log, to_date(cutoff.day).isoformat())}
     return valuation._replace(summary=valuation.summary | record)
 
@@ -26,4 +28,4 @@ def churned(cfg: ChurnConfig, log: EventLog | None = None) -> Churn:
     """Find the customers of a log who are leaving; it is opened unless it is given."""
     log = EventLog.open(cfg.log, verify=True) if log is None else log
     cutoff = parse_cutoff(log, cfg.cutoff, 7 * cfg.weeks)
-    return find_churn(log, cutoff.day, cfg.weeks, cfg.false_alarms, cfg.seed)
+    return find_churn(log, cutoff.day, cfg.weeks, cfg.false_alarms, cfg.seed, cfg.models)

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from propensity.value.closed import ClosedWindows
+from propensity.kernel.order_day import OrderDays
+from propensity.value.closed import ClosedWindows, Customers, Parametric, inputs, season
 
 SETTINGS = {
     "num_leaves": 15, "learning_rate": 0.06, "min_child_samples": 150, "lambda_l2": 10.0, "max_bin": 127,
@@ -94,6 +95,24 @@ class Trees(NamedTuple):
             return 1 / (1 + np.exp(-active)), orders, np.zeros(orders.size)
         revenue = np.exp(revenue + self.revenue.predict(table, raw_score=True))
         return 1 / (1 + np.exp(-active)), orders, revenue
+
+    def expect(self, customers: Customers, weeks: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probability of an order, orders and revenue in the next `weeks`: (N, W) x 3."""
+        result, size = np.empty((3, customers.row.size, len(weeks))), customers.row.size
+        for k, w in enumerate(weeks):
+            year = season(customers.orders, customers.first_day, customers.cutoff, w)
+            table = inputs(
+                customers.orders, customers.cutoff, customers.row, np.full(size, float(w)), customers.at(w),
+                np.full(size, year),
+            )  # fmt: skip
+            result[:, :, k] = self.predict(table)
+        return result[0], result[1], result[2]
+
+    def of_windows(
+        self, orders: OrderDays, first_day: int, windows: ClosedWindows, model: Parametric
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Expectations of the rows of closed windows: (R,) x 3."""
+        return self.predict(windows.inputs)
 
 
 def forecasts(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import polars as pl
 from propensity.data.event_log import EventLog, to_date
 from propensity.kernel.order_day import Recency, recency
 from propensity.value.choose import choose
-from propensity.value.model import Expectation, ValueModel, fit
+from propensity.value.model import MODELS, Expectation, ValueModel, fit
 from propensity.value.parametric import NAMES
 from propensity.value.question import Question, id_column, question
 from propensity.value.rhythm import fit_rhythm
@@ -54,6 +55,7 @@ def value_customers(
     discount: float = 0.1,
     false_alarms: float = 0.1,
     seed: int = 17,
+    models: Sequence[str] = MODELS,
 ) -> Valuation:
     """Value every customer with an order before a cutoff, except guests and objectors to profiling.
 
@@ -72,7 +74,9 @@ def value_customers(
     false_alarms : float
         Share of staying customers with an alarm in 13 weeks.
     seed : int
-        Seed of samples and trees.
+        Seed of samples, trees and network.
+    models : sequence of str
+        Learners that the last closed window chooses from: `trees`, `network`.
 
     Returns
     -------
@@ -91,8 +95,9 @@ def value_customers(
     """
     ascending = sorted(set(weeks))
     asked = question(log.until(cutoff), cutoff, ascending)
-    choice = choose(asked.orders, asked.first_day, cutoff, ascending, seed)
-    model = fit(asked.orders, asked.first_day, cutoff, ascending, choice.weights, seed, choice.name, choice.drift)
+    choice = choose(asked.orders, asked.first_day, cutoff, ascending, seed, models)
+    model = fit(asked.orders, asked.first_day, cutoff, ascending, choice.weights, seed, choice.name, choice.drift,
+                choice.learners)  # fmt: skip
     state = recency(asked.orders, cutoff)
     grid = sorted({*ascending, *(week for week in CURVE if week <= ascending[-1])})
     expected = model.expect(asked.orders, cutoff, ascending)
@@ -254,7 +259,7 @@ def _summary(
         "model": {
             "orders": {"name": model.parametric.orders.name, **parameters},
             "amounts": None if spend is None else {"name": "gamma_gamma", **spend._asdict()},
-            "trees": model.trees is not None,
+            "learners": list(model.learners),
             "longest_closed_window": model.longest,
             "weights": model.weights._asdict(),
         },
