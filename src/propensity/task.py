@@ -231,20 +231,22 @@ class Task:
         """
         return dataclasses.replace(self, verify=verify).open() if log is None else EventLog.open(log, verify)
 
-    def prepare(self, out: str | Path) -> EventLog:
+    def prepare(self, out: str | Path, shards: int | None = None) -> EventLog:
         """Read the source and write its log, with a record of the source's settings and files.
 
         Parameters
         ----------
         out : str or Path
             Folder of the log.
+        shards : int, optional
+            Shards of the log, see `propensity.data.shard`; by default it has none.
 
         Returns
         -------
         EventLog
             The log, memory-mapped.
         """
-        return prepare(self.tables, out, {"origin.json": self.origin}, self.key, self.keep)
+        return prepare(self.tables, out, {"origin.json": self.origin}, self.key, self.keep, shards)
 
     def check(self) -> EventLog:
         """Build the log of `prepare` in memory without writing it.

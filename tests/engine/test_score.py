@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from engine.machines import WITHOUT_RAY, Machines, started
 from engine.work import Elsewhere
 from propensity.champion import champion
 from propensity.champion.champion import Champion
 from propensity.config import ScoreConfig
-from propensity.data.event_log import EventLog
+from propensity.data.event_log import EventLog, to_day
 from propensity.engine.block import Engine
 from propensity.engine.local import LocalEngine
 from propensity.engine.ray import RayEngine
 from propensity.errors import ConfigurationError
 from propensity.evaluation import predict_job
 from propensity.evaluation.evaluate import cutoff_data_of
+from propensity.ingest.divide import divide
 from propensity.serving.batch import BatchConfig, BatchResult, BatchScorer, score_bundle
 from propensity.serving.score import score, score_from_config
 from propensity.serving.top_k import TopK
@@ -66,6 +70,51 @@ def test_a_scorer_made_from_its_recipe_writes_the_same_files(
         scored(exported, tmp_path / name, engine, selection) for name, engine in (("a", None), ("b", Elsewhere()))
     ]
     assert results[0] == results[1] and files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.fixture
+def in_shards(exported: Exported, tmp_path: Path) -> Exported:
+    """The same run and bundle, and the log before the cutoff in four shards."""
+    log = tmp_path / "log"
+    EventLog.open(exported.log).until(to_day(exported.cutoff)).save(tmp_path / "past")
+    shutil.copytree(tmp_path / "past", log)
+    divide(log, 4)
+    return exported._replace(log=log)
+
+
+@SELECTIONS
+@pytest.mark.parametrize("engine", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_the_scores_of_a_log_in_shards_are_those_of_the_log_without_them(
+    in_shards: Exported,
+    tmp_path: Path,
+    selection: dict[str, int],
+    engine: Engine | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where a worker reads the events of its parts alone."""
+    monkeypatch.setattr("propensity.data.gathered_columns.IN_MEMORY", 0)
+    results = [
+        scored(in_shards._replace(log=tmp_path / log), tmp_path / name, each, selection)
+        for log, name, each in (("past", "a", None), ("log", "b", engine))
+    ]
+    assert results[0] == results[1] and files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.mark.parametrize("engine", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_the_scores_of_a_run_from_a_log_in_shards_are_those_of_the_log_without_them(
+    in_shards: Exported, tmp_path: Path, engine: Engine | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("propensity.data.gathered_columns.IN_MEMORY", 0)
+    monkeypatch.setattr(champion, "PAIRS", 900)
+    monkeypatch.setattr(predict_job, "PAIRS", 900)
+    monkeypatch.setattr(predict_job, "SIZE", 2_000)
+    for log, name, each in (("past", "a", None), ("log", "b", engine)):
+        (tmp_path / name).mkdir()
+        out = tmp_path / name / "scores.parquet"
+        score(in_shards.run, in_shards.cutoff, out, str(tmp_path / log), silent, engine=each)
+    assert files(tmp_path / "a").keys() == files(tmp_path / "b").keys()
+    frames = [pl.read_parquet(tmp_path / name / "scores.parquet") for name in "ab"]
+    assert_frame_equal(*frames)
 
 
 def test_an_interrupted_selection_continues_with_the_blocks_that_are_there(

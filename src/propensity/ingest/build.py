@@ -26,6 +26,7 @@ from propensity.data.valid import check_totals
 from propensity.disk import is_disk_full
 from propensity.errors import DataError
 from propensity.ingest.count import IngestCounts
+from propensity.ingest.divide import check_shards, divide
 from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, key_columns, optional_columns
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.key_chain import FORMER, chained_pseudonym, key_chain, stored_meta
@@ -68,6 +69,7 @@ def prepare(
     notes: Mapping[str, str] | None = None,
     key: bytes | None = None,
     keep: int | None = None,
+    shards: int | None = None,
 ) -> EventLog:
     """Build the log of a source and write it in one step.
 
@@ -83,6 +85,8 @@ def prepare(
         Key of the customer pseudonyms, see `protect_personal_data`.
     keep : int, optional
         Days of the log, see `propensity.ingest.retention.retain`; by default all.
+    shards : int, optional
+        Shards of the log, see `propensity.data.shard`; by default it has none.
 
     Returns
     -------
@@ -92,7 +96,7 @@ def prepare(
     Raises
     ------
     ConfigurationError
-        If `out` holds something other than a log.
+        If `out` holds something other than a log, or a shard would have no customer.
     DataError
         If the tables cannot be read or have no usable event.
     """
@@ -103,12 +107,16 @@ def prepare(
         tables = protect_personal_data(source.load(), out, keys)
     with whole_folder(out) as draft:
         log = retain(ingest(tables, draft), keep, draft)
+        if shards is not None:
+            check_shards(log.customers["customer"], shards)
         step("writing the log")
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.meta["key"] = key_fingerprint(key)
         if len(keys) > 1:
             log.meta[FORMER] = replaced[FORMER]
         log.seal(draft, {**(notes or {}), **tombstone_note(out)})
+        if shards is not None:
+            divide(draft, shards)
     return EventLog.open(out)
 
 
