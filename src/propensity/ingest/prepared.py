@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hydra.utils import instantiate
 
@@ -11,17 +11,14 @@ from propensity.data.event_log import EventLog
 from propensity.engine.block import Engine, require_local
 from propensity.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from propensity.task import Task
 
-
-def prepared(task: Task, cfg: PrepareConfig, out: str) -> EventLog:
+def prepared(task: Any, cfg: PrepareConfig, out: str) -> EventLog:
     """Check, append or prepare the source of a task.
 
     Parameters
     ----------
     task : Task
-        The task.
+        The task, see `propensity.task`.
     cfg : PrepareConfig
         Composed configuration of conf/prepare.yaml.
     out : str
