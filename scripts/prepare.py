@@ -10,6 +10,7 @@ def main(cfg: PrepareConfig) -> None:
 
     from hydra.utils import instantiate
 
+    from propensity.ingest.prepared import prepared
     from propensity.ingest.source.suggestion import suggest
     from propensity.report.table import show_appended, show_log, working
 
@@ -20,9 +21,8 @@ def main(cfg: PrepareConfig) -> None:
     out = cfg.out or task.log or task.default_log
     action = "checking" if cfg.check else "adding to" if cfg.append else "preparing"
     with working(f"{action} {out}", "append" if cfg.append else "prepare", None if cfg.check else out):
-        log = task.check() if cfg.check else task.append(out) if cfg.append else task.prepare(out)
-    show = show_appended if cfg.append and not cfg.check else show_log
-    show(log, None if cfg.check else out)
+        log = prepared(task, cfg, out)
+    (show_appended if cfg.append and not cfg.check else show_log)(log, None if cfg.check else out)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ class PrepareConfig(CommandConfig):
     out: str | None = setting("folder of the event log; null uses data/<source>", None)
     append: bool = setting("add the events, which must all be later, to the log at `out`", False)
     check: bool = setting("only report what would become of every row", False)
+    shards: int | None = setting("divide the log by customer into so many shards; null: one folder of columns", None)
+    engine: Part = setting("where ranges of customers are sorted and encoded", LOCAL)
     suggest: Any = setting("files or patterns of tables: write a draft of their mapping to conf/, and do no more", None)
 
 

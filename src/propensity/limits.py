@@ -78,7 +78,8 @@ UPLIFT: dict[str, Limit] = MESSAGES | {
 CUTOFFS = maybe(many(day(), least=1))
 COMMANDS_LIMITS: dict[str, dict[str, Limit]] = {
     "PrepareConfig": COMMAND | {
-        "data": GROUP, "out": maybe(path()), "append": flag(), "check": flag(), "suggest": anything(),
+        "data": GROUP, "out": maybe(path()), "append": flag(), "check": flag(),
+        "shards": maybe(whole(1, 4_096)), "suggest": anything(), "engine": GROUP,
     },
     "AppendConfig": COMMAND | {"data": GROUP, "log": path()},
     "CompactConfig": COMMAND | {"log": path()},

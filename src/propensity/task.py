@@ -20,6 +20,7 @@ from propensity.data.offer import OfferConfig, active_offers, offers_before
 from propensity.data.offer.column import ColumnOffers
 from propensity.data.registrant import known_before, registrants, with_registration
 from propensity.data.vocabulary import Vocabulary
+from propensity.engine.block import Engine
 from propensity.errors import ConfigurationError
 from propensity.feature.contract import require
 from propensity.feature.features import FeatureConfig, Features
@@ -231,20 +232,24 @@ class Task:
         """
         return dataclasses.replace(self, verify=verify).open() if log is None else EventLog.open(log, verify)
 
-    def prepare(self, out: str | Path) -> EventLog:
+    def prepare(self, out: str | Path, shards: int | None = None, engine: Engine | None = None) -> EventLog:
         """Read the source and write its log, with a record of the source's settings and files.
 
         Parameters
         ----------
         out : str or Path
             Folder of the log.
+        shards : int, optional
+            Shards of the log, see `propensity.data.shard`; by default it has none.
+        engine : Engine, optional
+            Where ranges of customers are sorted and encoded, with the same result; None for this process.
 
         Returns
         -------
         EventLog
             The log, memory-mapped.
         """
-        return prepare(self.tables, out, {"origin.json": self.origin}, self.key, self.keep)
+        return prepare(self.tables, out, {"origin.json": self.origin}, self.key, self.keep, shards, engine)
 
     def check(self) -> EventLog:
         """Build the log of `prepare` in memory without writing it.

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from deliveries import DAY
+from deliveries import tables_of_all_columns as tables
 from propensity.data.contact import CONTACT_COLUMNS, sent_messages
 from propensity.data.event_log import COLUMNS, MISSING, NO_TIME, OPTIONAL, EventLog, fingerprint
 from propensity.errors import DamageError, DataError
@@ -19,10 +21,8 @@ from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare
 from propensity.ingest.erasure import erase_customer, export_customer
 from propensity.ingest.source import Tables
-from propensity.kernel.event import ENGAGEMENT_KINDS, EVERY_KIND, KINDS
-from random_log import date_of, random_log, random_tables
-
-DAY = 86_400_000
+from propensity.kernel.event import EVERY_KIND, KINDS
+from random_log import random_log
 
 
 @dataclass
@@ -31,35 +31,6 @@ class Delivery:
 
     def load(self) -> Tables:
         return self.tables
-
-
-def tables(seed: int = 0, start: int | None = None, stop: int | None = None) -> Tables:
-    """Random tables with all optional columns, and events of all kinds; order ids contain the day."""
-    plain, random = random_tables(seed), np.random.default_rng(seed)
-    events = plain.events.collect()
-    size = events.height
-    extra = events.sample(size // 3, seed=seed).with_columns(
-        kind=pl.Series(random.choice(ENGAGEMENT_KINDS, size // 3)), order=pl.lit(None, events.schema["order"])
-    )
-    both = pl.concat([events, extra]).with_columns(pl.col("order") * 100_000 + pl.col("day").to_physical())
-    count = both.height
-
-    def sometimes(values: np.ndarray, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
-        return pl.select(
-            pl.when(pl.Series(random.random(count) < 0.7)).then(pl.Series(values, dtype=dtype))
-        ).to_series()
-
-    moment = both["day"].to_physical().cast(pl.Int64).to_numpy() * DAY + random.integers(0, DAY, count)
-    both = both.with_columns(
-        time=sometimes(moment, pl.Int64),
-        cost=sometimes(random.gamma(2, 1, count), pl.Float64),
-        probability=sometimes(random.uniform(0.01, 1, count), pl.Float64),
-        **{name: sometimes(random.choice([f"{name} {k}" for k in range(4)], count), pl.String)
-           for name in CONTACT_COLUMNS},
-    )  # fmt: skip
-    if start is not None and stop is not None:
-        both = both.filter((pl.col("day") >= date_of(start)) & (pl.col("day") < date_of(stop)))
-    return plain._replace(events=both.lazy(), read=None, timezone="UTC")
 
 
 def test_a_log_without_optional_columns_has_no_file_more(tmp_path: Path) -> None:

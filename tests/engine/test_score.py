@@ -14,13 +14,14 @@ from engine.work import Elsewhere
 from propensity.champion import champion
 from propensity.champion.champion import Champion
 from propensity.config import ScoreConfig
-from propensity.data.event_log import EventLog
+from propensity.data.event_log import EventLog, to_day
 from propensity.engine.block import Engine
 from propensity.engine.local import LocalEngine
 from propensity.engine.ray import RayEngine
 from propensity.errors import ConfigurationError
 from propensity.evaluation import predict_job
 from propensity.evaluation.evaluate import cutoff_data_of
+from propensity.ingest.divide import divide
 from propensity.serving.batch import BatchConfig, BatchResult, BatchScorer, score_bundle
 from propensity.serving.score import score, score_from_config
 from propensity.serving.top_k import TopK
@@ -66,6 +67,41 @@ def test_a_scorer_made_from_its_recipe_writes_the_same_files(
         scored(exported, tmp_path / name, engine, selection) for name, engine in (("a", None), ("b", Elsewhere()))
     ]
     assert results[0] == results[1] and files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.fixture
+def past(exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
+    """The same run and bundle, and the log before the cutoff, which a test divides; its path stands in the scores."""
+    monkeypatch.setattr("propensity.data.gathered_columns.IN_MEMORY", 0)
+    EventLog.open(exported.log).until(to_day(exported.cutoff)).save(tmp_path / "log")
+    return exported._replace(log=tmp_path / "log")
+
+
+@SELECTIONS
+@pytest.mark.parametrize("engine", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_the_scores_of_a_log_in_shards_are_those_of_the_log_without_them(
+    past: Exported, tmp_path: Path, selection: dict[str, int], engine: Engine | None
+) -> None:
+    """Also where a worker reads the events of its parts alone."""
+    whole = scored(past, tmp_path / "a", None, selection)
+    divide(past.log, 4)
+    assert scored(past, tmp_path / "b", engine, selection) == whole
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+
+
+@pytest.mark.parametrize("engine", [None, Elsewhere()], ids=["here", "elsewhere"])
+def test_the_scores_of_a_run_from_a_log_in_shards_are_those_of_the_log_without_them(
+    past: Exported, tmp_path: Path, engine: Engine | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (champion, predict_job):
+        monkeypatch.setattr(module, "PAIRS", 400)
+    monkeypatch.setattr(predict_job, "SIZE", 800)
+    for name, each in (("a", None), ("b", engine)):
+        (tmp_path / name).mkdir()
+        score(past.run, past.cutoff, tmp_path / name / "scores.parquet", str(past.log), silent, engine=each)
+        if name == "a":
+            divide(past.log, 4)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
 
 
 def test_an_interrupted_selection_continues_with_the_blocks_that_are_there(

@@ -11,6 +11,7 @@ import pytest
 
 from deliveries import Delivery, between, without_tables
 from propensity.data.event_log import EventLog
+from propensity.data.merged_columns import MergedColumns
 from propensity.errors import DataError
 from propensity.ingest.append import append
 from propensity.ingest.build import build_log, prepare
@@ -69,7 +70,7 @@ def test_a_delivery_that_is_later_reads_and_sorts_no_event_of_the_base(tmp_path:
     prepare(Delivery(between(tables, first, first + 300)), tmp_path / "log")
     append(Delivery(between(tables, first + 300, first + 451)), tmp_path / "log")
     gathered = EventLog.open(tmp_path / "log").gathered
-    assert gathered is not None and gathered.late is None
+    assert isinstance(gathered, MergedColumns) and gathered.late is None
 
 
 def written(folder: Path, texts: dict[str, str]) -> None:

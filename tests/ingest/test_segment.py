@@ -76,7 +76,7 @@ def test_appending_and_compacting_gives_the_files_of_the_log_built_whole(
     tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Holds for columns that are gathered in memory, and for longer ones, in files."""
-    monkeypatch.setattr("propensity.data.merged_columns.IN_MEMORY", 10**6 if tables.items is not None else 0)
+    monkeypatch.setattr("propensity.data.gathered_columns.IN_MEMORY", 10**6 if tables.items is not None else 0)
     segmented = appended(tables, tmp_path / "log")
     whole = prepare(Delivery(between(tables, 0, 10**5)), tmp_path / "whole", {"origin.json": "{}"})
     assert len(json.loads((tmp_path / "log/segments.json").read_text())["segments"]) == len(DAYS)

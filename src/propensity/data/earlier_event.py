@@ -19,7 +19,7 @@ TYPES = {**COLUMNS, **OPTIONAL, **KEYS}
 
 
 class Part(NamedTuple):
-    """The events of the base or of a segment, those of the history or those that are stored apart."""
+    """The events of the base, of a shard or of a segment, those of the history or those that are stored apart."""
 
     part: int
     apart: bool
@@ -72,16 +72,17 @@ def removed_tables(head: LogHead) -> list[pl.DataFrame]:
 
 def _parts(head: LogHead, names: set[str]) -> Iterator[Part]:
     """All parts of a log."""
-    folder, stored = head.folder, head.base["columns"]
-    ids = [
-        pl.read_parquet(folder / f"{each}s.parquet", columns=[each])[each].cast(pl.String)
-        for each in ("customer", "item")
-    ]
-    for apart, prefix in ((False, ""), (True, f"{ENGAGEMENT}/")):
-        if f"{prefix}offsets" in stored:
-            own = [name for name in names if f"{prefix}{name}" in stored]
-            columns = {name: np.load(folder / f"{prefix}{name}.npy", mmap_mode="r") for name in ("offsets", *own)}
-            yield Part(0, apart, ids[0], ids[1], head.base["channels"], columns["offsets"], columns)
+    stored = head.base["columns"]
+    for place in head.places:
+        ids = [
+            pl.read_parquet(place / f"{each}s.parquet", columns=[each])[each].cast(pl.String)
+            for each in ("customer", "item")
+        ]
+        for apart, prefix in ((False, ""), (True, f"{ENGAGEMENT}/")):
+            if f"{prefix}offsets" in stored:
+                own = [name for name in names if f"{prefix}{name}" in stored]
+                columns = {name: np.load(place / f"{prefix}{name}.npy", mmap_mode="r") for name in ("offsets", *own)}
+                yield Part(0, apart, ids[0], ids[1], head.base["channels"], columns["offsets"], columns)
     for k, meta in enumerate(head.segments.metas):
         customers, items = read_table(head.segments, k, "customers"), read_table(head.segments, k, "items")
         for apart, name in ((False, EVENTS), (True, ENGAGEMENT)):

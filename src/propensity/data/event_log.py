@@ -24,13 +24,13 @@ from propensity.data.day import EPOCH as EPOCH
 from propensity.data.day import to_date as to_date
 from propensity.data.day import to_day as to_day
 from propensity.data.fingerprint import fingerprint as fingerprint
+from propensity.data.gathered_columns import GatheredColumns
 from propensity.data.log_column import ARRAYS, CONTACTS, ENGAGEMENT, KEYS, OPTIONAL
 from propensity.data.log_column import COLUMNS as COLUMNS
 from propensity.data.log_column import MISSING as MISSING
 from propensity.data.log_column import NO_TIME as NO_TIME
 from propensity.data.log_folder import FORMAT, META, TOMBSTONES, check_replaceable, log_mark
 from propensity.data.log_reader import read_base
-from propensity.data.merged_columns import MergedColumns
 from propensity.data.merged_log import merged_log
 from propensity.data.merged_meta import with_former
 from propensity.data.segment import (
@@ -41,6 +41,7 @@ from propensity.data.segment import (
     read_segment,
     remove_unlisted,
 )
+from propensity.data.shard import ShardColumns, is_sharded, read_shards
 from propensity.data.valid import check_totals, chunks, event_days, largest_amounts
 from propensity.errors import ConfigurationError, DamageError
 from propensity.kernel.event import PURCHASE, Events, fixed
@@ -81,7 +82,7 @@ class EventLog:
     event_key: np.ndarray | None = absent(repr=False)  # (E,) int32, hash of the id of the line, 0 without one
     contacts: pl.DataFrame | None = absent()  # distinct campaign, offer, arm, experiment of messages and responses
     engagement: EventLog | None = absent()  # events of `ENGAGEMENT_KINDS` of the same customers and items
-    gathered: MergedColumns | None = absent(repr=False, compare=False)  # of a log with segments
+    gathered: GatheredColumns | None = absent(repr=False, compare=False)  # of a log with segments or of shards
 
     if not TYPE_CHECKING:
 
@@ -192,6 +193,22 @@ class EventLog:
             return own
         apart = {name: getattr(self.engagement, name) for name in ("offsets", *self.engagement.column_types)}
         return own | {f"{ENGAGEMENT}/{name}": array for name, array in apart.items()}
+
+    def read_by_need(self) -> None:
+        """Of a log in shards, read only the events of customers that `need` names; other events look like zeros."""
+        if isinstance(self.gathered, ShardColumns):
+            self.gathered.read_by_need()
+
+    def need(self, first: int, stop: int) -> None:
+        """Read the events of the customers in [first, stop), if the log was told to `read_by_need`.
+
+        Parameters
+        ----------
+        first, stop : int
+            Rows of customers; `stop` may be past the end.
+        """
+        if isinstance(self.gathered, ShardColumns):
+            self.gathered.need(first, min(stop, len(self)))
 
     def blocks(self, name: str) -> Iterator[np.ndarray]:
         """Read a column in blocks; one of a log with segments is gathered block by block.
@@ -458,6 +475,8 @@ class EventLog:
     @classmethod
     def _open(cls, folder: Path, verify: bool, former: SegmentList | None, further: Segment | None) -> EventLog:
         """A log as its folder is at present, or with its former segments."""
+        if is_sharded(folder):
+            return cls._of_shards(folder, verify)
         base = read_base(folder, verify)
         segments = list_segments(folder, base.meta)
         remove_unlisted(segments)
@@ -477,7 +496,17 @@ class EventLog:
         return log
 
     @classmethod
-    def _gathered(cls, columns: MergedColumns, **rest: Any) -> EventLog:
+    def _of_shards(cls, folder: Path, verify: bool) -> EventLog:
+        """The log of the shards in a folder."""
+        parts = read_shards(folder, verify)
+        log = cls._gathered(parts.columns, item_known=parts.item_known, meta=parts.meta, **parts.frames)
+        if parts.engagement is not None:
+            shared = {name: getattr(log, name) for name in ("item_known", "customers", "items", "meta", "contacts")}
+            object.__setattr__(log, "engagement", cls._gathered(parts.engagement, **shared))
+        return log
+
+    @classmethod
+    def _gathered(cls, columns: GatheredColumns, **rest: Any) -> EventLog:
         """A log whose columns are gathered when they are used."""
         nothing: dict[str, Any] = dict.fromkeys(COLUMNS)
         log = cls(offsets=columns.offsets, gathered=columns, **nothing, **rest)
@@ -563,6 +592,7 @@ class EventLog:
             np.save(draft / ENGAGEMENT / "offsets.npy", self.engagement.offsets, allow_pickle=False)
         columns = {name: {"dtype": str(a.dtype), "shape": list(a.shape)} for name, a in self.arrays.items()}
         files = file_records(draft, [name for name in covered_files(draft) if name not in (META, TOMBSTONES)])
-        meta = self.meta | {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
+        meta = {name: value for name, value in self.meta.items() if name != "shards"}
+        meta |= {"format": FORMAT, "columns": columns, "fingerprint": fingerprint(self), "files": files}
         meta |= {"event_days": event_days(self.day_columns), "largest": largest_amounts(self.arrays)}
         (draft / META).write_text(json.dumps(signed(meta), indent=1))

@@ -20,6 +20,7 @@ SEGMENT_LIST = "segments.json"  # the segments after the base, see `propensity.d
 FINGERPRINTS = "segment_fingerprints.json"  # those that were computed of the log with its segments
 TOMBSTONES = "tombstones.json"  # changes without the log, and holds a checksum of its own
 WITHOUT_CHECKSUMS = 2  # the format before, which is still read
+SHARDED = 4  # the format of the manifest of a log in shards, see `propensity.data.shard`
 UNREADABLE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, ArithmeticError),
     *(MemoryError, RecursionError, struct.error, tokenize.TokenError),
@@ -55,9 +56,9 @@ def read_meta(folder: Path) -> dict[str, Any]:
         known, sealed = meta["format"], "checksum" in meta or "files" in meta
     except UNREADABLE as error:
         raise log_damage(folder)(META, first_line(error)) from None
-    if (sealed or known == FORMAT) and not is_signed(meta):
+    if (sealed or known in (FORMAT, SHARDED)) and not is_signed(meta):
         raise log_damage(folder)(META, "its content has another checksum")
-    if known not in (FORMAT, WITHOUT_CHECKSUMS):
+    if known not in (FORMAT, WITHOUT_CHECKSUMS, SHARDED):
         raise DataError(f"the event log at {folder} has format {known}, not {FORMAT}; prepare it again")
     if not sealed and str(folder.resolve()) not in _told:
         _told.add(str(folder.resolve()))

@@ -46,6 +46,7 @@ class LogHead:
         self.files = self.base.get("files", {})
         check_sizes(folder, self.files, log_damage(folder))
         self.segments = list_segments(folder, self.base)
+        self.places = [folder / each["name"] for each in self.base.get("shards", [])] or [folder]
         self.meta: dict[str, Any] = reduce(merged_meta, self.segments.metas, self.base)
 
     @property
@@ -82,19 +83,26 @@ class LogHead:
 
     def schema(self, name: str) -> pl.DataFrame:
         """The table `name` without its rows."""
-        base = pl.DataFrame(schema=pl.read_parquet_schema(self.folder / f"{name}.parquet"))
+        base = pl.DataFrame(schema=pl.read_parquet_schema(self.places[0] / f"{name}.parquet"))
         parts = changes_of([each.head(0) for each in self._parts(name, None)])
         return pl.concat([base, *parts], how="diagonal_relaxed")
 
     def _table(self, name: str, columns: list[str] | None = None) -> pl.DataFrame:
         """The table `name`, or some of its columns."""
-        names = [f"{name}.parquet", *(["item_known.npy"] if name == "items" else [])]
+        places = self.places if name == "customers" else self.places[:1]  # shards have the same items
+        known = ["item_known.npy"] if name == "items" else []
+        names = [
+            (place / file).relative_to(self.folder).as_posix()
+            for place in places
+            for file in (f"{name}.parquet", *known)
+        ]
         damage = log_damage(self.folder)
         check_files(self.folder, {each: self.files[each] for each in names if each in self.files}, damage)
         try:
-            base = pl.read_parquet(self.folder / f"{name}.parquet", columns=columns)
+            base = pl.concat([pl.read_parquet(place / f"{name}.parquet", columns=columns) for place in places])
+            base = base if len(places) == 1 else base.sort("customer")
             if name == "items":
-                base = base.with_columns(pl.Series(KNOWN, np.load(self.folder / "item_known.npy")))
+                base = base.with_columns(pl.Series(KNOWN, np.load(places[0] / "item_known.npy")))
         except UNREADABLE as error:
             raise damage(names[0], first_line(error)) from None
         return merged_table(base, changes_of(self._parts(name, columns))).frame

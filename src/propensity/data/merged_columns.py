@@ -7,7 +7,6 @@ E events of N customers, who are merged some at a time. Nothing is read before a
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
@@ -18,6 +17,7 @@ import numpy as np
 
 from propensity.data.column_store import CHUNK, release_pages
 from propensity.data.fingerprint import fingerprint
+from propensity.data.gathered_columns import GatheredColumns
 from propensity.data.late_events import LateEvents
 from propensity.data.log_column import COLUMNS, KEYS, MISSING, OPTIONAL
 from propensity.data.segment import SegmentList, known_fingerprints, note_fingerprint
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from propensity.data.event_log import EventLog
 
 Columns = Mapping[str, np.ndarray]  # `offsets` (N + 1,) and columns (E,) by name
-IN_MEMORY = CHUNK  # values of a gathered column that stay in memory; more go to a file without a name
 
 
 def merged_offsets(old: np.ndarray, new: np.ndarray, rows: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -113,7 +112,7 @@ def _values(columns: Columns, name: str, start: int, stop: int) -> np.ndarray:
     return np.asarray(columns[name][start:stop])
 
 
-class MergedColumns:
+class MergedColumns(GatheredColumns):
     """The events of a base and of the segments after it, as one log; a column is gathered when it is read.
 
     Parameters
@@ -184,59 +183,6 @@ class MergedColumns:
         tail = self.tail if self.late is None else self.late.tail(name, self.base, self.tail, self.codes)
         for _, columns in merged_blocks(self.base, tail, self.rows, self.codes, types, self.offsets, memory):
             yield columns[name]
-
-    def column(self, name: str) -> np.ndarray:
-        """Gather a whole column.
-
-        Parameters
-        ----------
-        name : str
-            One of `types`.
-
-        Returns
-        -------
-        numpy.ndarray of shape (E,)
-            In memory, or memory-mapped from a file that ends with the process where the column is long.
-        """
-        size, dtype = int(self.offsets[-1]), np.dtype(self.types[name])
-        if size <= IN_MEMORY:
-            return self._in_memory(name)
-        with tempfile.TemporaryFile() as file:
-            for block in self.blocks(name):
-                file.write(block.data)
-            file.flush()
-            return np.memmap(file, dtype, mode="r", shape=(size,))
-
-    def where(self, name: str, visible: np.ndarray) -> np.ndarray:
-        """Gather some values of a column.
-
-        Parameters
-        ----------
-        name : str
-            One of `types`.
-        visible : numpy.ndarray of shape (E,), bool
-            Values to gather.
-
-        Returns
-        -------
-        numpy.ndarray
-            In memory.
-        """
-        if visible.all():
-            return self._in_memory(name)
-        out, place, start = np.empty(int(visible.sum()), self.types[name]), 0, 0
-        for block in self.blocks(name):
-            part = block[visible[start : start + block.size]]
-            out[place : place + part.size] = part
-            place, start = place + part.size, start + block.size
-        return out
-
-    def _in_memory(self, name: str) -> np.ndarray:
-        """A whole column in memory."""
-        out = np.empty(int(self.offsets[-1]), self.types[name])
-        for _ in self.blocks(name, out):
-            pass
-        return out
 
     def _number(self) -> None:
         """Number the orders of the tail after those of the base, once."""

@@ -32,11 +32,13 @@ Predicted = tuple[dict[str, Scores], ChannelShares | None]
 
 
 class Place(NamedTuple):
-    """Customers of a block: `start` to `stop` of those at a cutoff."""
+    """Customers of a block: `start` to `stop` of those at a cutoff, who lie in rows [first, last) of the log."""
 
     cutoff: int
     start: int
     stop: int
+    first: int
+    last: int
 
 
 class CutoffRecipe(NamedTuple):
@@ -48,12 +50,11 @@ class CutoffRecipe(NamedTuple):
     is_past: bool  # whether the log has no event at or after the cutoff
 
     def cutoff_data(self, task: Task, log: EventLog, vocabulary: Any) -> CutoffData:
-        """The CutoffData of all customers."""
-        day = self.market_stats.cutoff.day
-        past = log if self.is_past else task.past(log, day)
+        """The CutoffData without customers."""
+        past = log if self.is_past else task.past(log, self.market_stats.cutoff.day)
         features = Features(past, self.offers, vocabulary, task.feature)
         features.standardisations.update(self.standardisations)
-        return CutoffData(features, self.market_stats, task.scored_rows(past, day))
+        return CutoffData(features, self.market_stats, np.zeros(0, np.int64))
 
 
 def recipe_of(cutoff_data: CutoffData, log: EventLog) -> CutoffRecipe:
@@ -96,6 +97,8 @@ class PredictJob:
             raise DataError(
                 f"the event log at {self.log} is another one on this worker; give all machines the same log"
             )
+        if all(each.is_past for each in self.cutoffs) and not trained.task.feature.own("context"):
+            log.read_by_need()  # everything else was computed by the command
         opened: dict[int, CutoffData] = {}
 
         def write(block: Block, draft: Path) -> None:
@@ -103,8 +106,10 @@ class PredictJob:
             if place.cutoff not in opened:
                 opened.clear()  # the events before one cutoff may be a copy
                 opened[place.cutoff] = self.cutoffs[place.cutoff].cutoff_data(trained.task, log, trained.vocabulary)
-            whole = opened[place.cutoff]
-            arrays = arrays_of(champion.predict_both(whole._replace(row=whole.row[place.start : place.stop])))
+            features, market_stats, _ = opened[place.cutoff]
+            features.log.need(place.first, place.last)
+            row = trained.task.scored_rows(features.log, market_stats.cutoff.day, place.first, place.last)
+            arrays = arrays_of(champion.predict_both(CutoffData(features, market_stats, row)))
             with draft.open("wb") as file:
                 np.savez(file, **arrays)
 
@@ -138,7 +143,9 @@ def places_of(cutoffs_data: Sequence[CutoffData]) -> Iterator[Place]:
         step = max(PAIRS // max(len(each.features.offers), 1), 1)  # customers that a model computes together
         step *= max(SIZE // PAIRS, 1)
         for start in range(0, max(each.row.size, 1), step):
-            yield Place(number, start, min(start + step, each.row.size))
+            row = each.row[start : start + step]
+            first, last = (int(row[0]), int(row[-1]) + 1) if row.size else (0, 0)
+            yield Place(number, start, start + row.size, first, last)
 
 
 def predict_in_blocks(
@@ -185,8 +192,8 @@ def predict_in_blocks(
     paths = str(Path(run).absolute()), str(Path(str(log.folder)).absolute())
     engine.write(PredictJob(*paths, log.fingerprint, recipes, places, use_plugins()), blocks, say)
     parts: list[list[dict[str, np.ndarray]]] = [[] for _ in cutoffs_data]
-    for block, (cutoff, _, _) in zip(blocks, places, strict=True):
-        parts[cutoff].append(read_arrays(block.path))
+    for block, place_of_block in zip(blocks, places, strict=True):
+        parts[place_of_block.cutoff].append(read_arrays(block.path))
     joined = [{name: np.concatenate([part[name] for part in each]) for name in each[0]} for each in parts]
     remove_blocks(place)
     return [predicted_of(arrays, each) for arrays, each in zip(joined, cutoffs_data, strict=True)]

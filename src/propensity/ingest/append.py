@@ -31,6 +31,7 @@ from propensity.data.segment import KNOWN, Segment, SegmentList, add_segment, wr
 from propensity.errors import DataError
 from propensity.ingest.build import ingest, protect_personal_data, translate_read_errors
 from propensity.ingest.compact import MAX_SEGMENTS, compact, copy_other_files
+from propensity.ingest.divide import number_of_shards, replaced_log
 from propensity.ingest.key_chain import chained_pseudonym, key_chain
 from propensity.ingest.late import correction
 from propensity.ingest.privacy import check_key, distinct_customers, with_ids
@@ -89,10 +90,12 @@ def append(
 
     Notes
     -----
-    A log with a retention is written whole instead, because old events leave it. A log of an earlier version is first
-    written in the present format.
+    A log with a retention is written whole instead, because old events leave it, and one in shards too. A log of an
+    earlier version is first written in the present format.
     """
     out = Path(out)
+    if number_of_shards(out):
+        return _append_to_shards(source, out, key, keep)
     head = LogHead(out)
     check_key(head.meta, key, out)
     keys = key_chain(head.meta, key)
@@ -126,6 +129,15 @@ def append(
         step("compacting the log")
         return compact(out)
     return EventLog.later(out, head.segments, head.meta)
+
+
+def _append_to_shards(source: Source, out: Path, key: bytes | None, keep: int | None) -> EventLog:
+    """Replace a log in shards by one with the events of a source, in as many shards."""
+    with write_lock(out), replaced_log(out) as draft:
+        copy_other_files(out, None, draft)
+        written(EventLog.open(out, verify=True), draft).seal(draft)
+        append(source, draft, key, keep, max_segments=0)
+    return EventLog.open(out)
 
 
 def _delivered(head: LogHead, tables: Tables, new: EventLog, keys: Sequence[bytes]) -> Delivered:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,9 +24,11 @@ from propensity.data.log_folder import check_replaceable
 from propensity.data.segment import KNOWN
 from propensity.data.valid import check_totals
 from propensity.disk import is_disk_full
+from propensity.engine.block import Engine
 from propensity.errors import DataError
 from propensity.ingest.count import IngestCounts
-from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, encode, key_columns, optional_columns
+from propensity.ingest.divide import check_shards, divide
+from propensity.ingest.encode import ALWAYS, NEVER, CodeTable, EncodedEvents, key_columns, optional_columns
 from propensity.ingest.external_partition import ExternalPartition, partition_bounds
 from propensity.ingest.key_chain import FORMER, chained_pseudonym, key_chain, stored_meta
 from propensity.ingest.privacy import (
@@ -37,6 +39,7 @@ from propensity.ingest.privacy import (
     with_ids,
 )
 from propensity.ingest.quarantine import Quarantine
+from propensity.ingest.range_job import CodeTables, RangeJob, files_of, settle_rows, settled_in_blocks
 from propensity.ingest.retention import retain
 from propensity.ingest.rule import rule_codes
 from propensity.ingest.source import RAW, Source, Tables
@@ -68,6 +71,8 @@ def prepare(
     notes: Mapping[str, str] | None = None,
     key: bytes | None = None,
     keep: int | None = None,
+    shards: int | None = None,
+    engine: Engine | None = None,
 ) -> EventLog:
     """Build the log of a source and write it in one step.
 
@@ -83,6 +88,10 @@ def prepare(
         Key of the customer pseudonyms, see `protect_personal_data`.
     keep : int, optional
         Days of the log, see `propensity.ingest.retention.retain`; by default all.
+    shards : int, optional
+        Shards of the log, see `propensity.data.shard`; by default it has none.
+    engine : Engine, optional
+        Where ranges of customers are sorted and encoded, with the same result; None for this process.
 
     Returns
     -------
@@ -92,7 +101,7 @@ def prepare(
     Raises
     ------
     ConfigurationError
-        If `out` holds something other than a log.
+        If `out` holds something other than a log, or a shard would have no customer.
     DataError
         If the tables cannot be read or have no usable event.
     """
@@ -102,13 +111,17 @@ def prepare(
     with translate_read_errors():
         tables = protect_personal_data(source.load(), out, keys)
     with whole_folder(out) as draft:
-        log = retain(with_purchases(ingest(tables, draft)), keep, draft)
+        log = retain(with_purchases(ingest(tables, draft, engine=engine)), keep, draft)
+        if shards is not None:
+            check_shards(log.customers["customer"], shards)
         step("writing the log")
         log.meta["source"] = type(source).__module__.rsplit(".", 1)[-1]
         log.meta["key"] = key_fingerprint(key)
         if len(keys) > 1:
             log.meta[FORMER] = replaced[FORMER]
         log.seal(draft, {**(notes or {}), **tombstone_note(out)})
+        if shards is not None:
+            divide(draft, shards)
     return EventLog.open(out)
 
 
@@ -194,7 +207,7 @@ def _in_memory(log: EventLog) -> EventLog:
     return replace(log, engagement=None if log.engagement is None else _in_memory(log.engagement), **columns)
 
 
-def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventLog:
+def ingest(tables: Tables, folder: Path, range_rows: int | None = None, engine: Engine | None = None) -> EventLog:
     """Write the columns of the log of raw tables.
 
     Parameters
@@ -203,8 +216,10 @@ def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventL
         Raw tables.
     folder : Path
         Existing folder of the columns.
-    range_rows : int
-        Approximate number of rows in memory.
+    range_rows : int, optional
+        Approximate number of rows in memory; `RANGE_ROWS` by default.
+    engine : Engine, optional
+        Where ranges of customers are sorted and encoded; None for this process.
 
     Returns
     -------
@@ -218,7 +233,7 @@ def ingest(tables: Tables, folder: Path, range_rows: int = RANGE_ROWS) -> EventL
         If the tables cannot be read or have no usable event.
     """
     with translate_read_errors():
-        return _ingest(tables, folder, range_rows)
+        return _ingest(tables, folder, RANGE_ROWS if range_rows is None else range_rows, engine)
 
 
 @contextmanager
@@ -239,22 +254,14 @@ def translate_read_errors() -> Iterator[None]:
         raise DataError(f"the raw tables cannot be read ({reason}); deliver them again") from None
 
 
-class CodeTables(NamedTuple):
-    """Codes of items, channels and contacts."""
-
-    items: CodeTable
-    channels: CodeTable
-    contacts: CodeTable
-
-
-def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
+def _ingest(tables: Tables, folder: Path, range_rows: int, engine: Engine | None) -> EventLog:
     """Implementation of `ingest`."""
     step("reading and checking the rows")
     counts, quarantine = IngestCounts(), Quarantine(folder / "quarantine")
     schema = tables.events.collect_schema()
     defaults = [value.alias(name) for name, value in OPTIONAL.items() if name not in schema]
     events = tables.screen(tables.events.with_columns(*defaults))
-    codes = CodeTables(CodeTable(schema["item"]), CodeTable(pl.String()), CodeTable(pl.String()))
+    codes = CodeTables.empty(schema["item"])
     items, channels, contacts = codes
     keys = key_columns(schema, tables.corrections)
     types = COLUMNS | optional_columns(schema) | keys
@@ -264,7 +271,7 @@ def _ingest(tables: Tables, folder: Path, range_rows: int) -> EventLog:
         files = {"": stack.enter_context(ColumnFiles(folder, types))}
         partition = _partition(tables.events, events, Path(place), range_rows, counts, quarantine)
         step("sorting and encoding the events")
-        for encoded in _settle(partition, tables, codes, keys, counts, quarantine):
+        for encoded in _settle(partition, tables, codes, keys, counts, quarantine, engine):
             ids.append(encoded.customer)
             sizes.append(np.stack([encoded.events, encoded.engagement_events], axis=1))
             files[""].append(encoded.columns)
@@ -382,20 +389,16 @@ def _settle(
     keys: Mapping[str, type],
     counts: IngestCounts,
     quarantine: Quarantine,
+    engine: Engine | None,
 ) -> Iterator[EncodedEvents]:
     """Encoded events range by range, ascending by customer id."""
+    if engine is not None and engine.distributed:
+        job = RangeJob(tables.settle, codes.items.table.schema["name"], dict(keys), files_of(partition))
+        yield from settled_in_blocks(partition, job, engine, partition.folder, codes, counts, quarantine)
+        return
     for rows in partition.ranges():
-        settled = tables.settle(rows)
-        counts.merged.update(settled.merged)
-        counts.warnings.update(settled.warnings)
-        quarantine.add(settled.quarantined)
-        counts.money.add("settled", settled.quarantined)
-        counts.large.add_undoing(settled.quarantined)
-        if settled.accepted.height:
-            encoded = encode(settled.accepted, *codes, keys)
-            counts.add_used(encoded)
-            counts.money.add_used(settled.accepted)
-            counts.large.add_used(settled.accepted)
+        encoded = settle_rows(rows, tables.settle, codes, keys, counts, quarantine)
+        if encoded is not None:
             yield encoded
 
 

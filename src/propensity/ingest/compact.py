@@ -14,6 +14,7 @@ from propensity.data.log_head import LogHead
 from propensity.data.log_writer import written
 from propensity.data.segment import list_segments, quarantine_files
 from propensity.errors import ConfigurationError
+from propensity.ingest.divide import number_of_shards, replaced_log
 
 MAX_SEGMENTS = 32  # by default a log with more is compacted
 
@@ -29,7 +30,7 @@ def open_whole(folder: str | Path) -> EventLog:
     Returns
     -------
     EventLog
-        The log without segments, memory-mapped.
+        The log without segments, memory-mapped; one with shards keeps them.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def open_whole(folder: str | Path) -> EventLog:
         If the log is damaged.
     """
     log = EventLog.open(folder, verify=True)  # what is copied gets new checksums
-    return log if log.gathered is None else compact(folder)
+    return log if log.gathered is None or number_of_shards(folder) else compact(folder)
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def rewriting(folder: str | Path, log: EventLog) -> Iterator[Path]:
     Yields
     ------
     Path
-        Folder for the new log, see `propensity.atomic.whole_folder`.
+        Folder for the new log, see `propensity.atomic.whole_folder`; it gets as many shards as the log has.
 
     Raises
     ------
@@ -71,12 +72,12 @@ def rewriting(folder: str | Path, log: EventLog) -> Iterator[Path]:
                 f"another process has changed the event log at {folder} meanwhile, such as by an append; "
                 "give the command again"
             )
-        with replacement(folder) as draft:
+        with replaced_log(folder) as draft:
             yield draft
 
 
 def compact(folder: str | Path) -> EventLog:
-    """Write a log with segments whole, in one step.
+    """Write a log with segments or shards whole, in one step.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def compact(folder: str | Path) -> EventLog:
     Returns
     -------
     EventLog
-        The log without segments, memory-mapped; the same events, customers, items and fingerprint.
+        The log without segments and shards, memory-mapped; the same events, customers, items and fingerprint.
 
     Raises
     ------

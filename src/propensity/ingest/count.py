@@ -89,6 +89,37 @@ class IngestCounts:
             self.first_day = min(self.first_day, int(purchase_day.min()))
             self.last_day = max(self.last_day, int(purchase_day.max()))
 
+    def of_range(self) -> dict[str, Any]:
+        """What was counted in settling a range of customers, as plain values without the tables of large lines."""
+        return {
+            "merged": dict(self.merged),
+            "warnings": dict(self.warnings),
+            "money": dict(self.money.sums),
+            "sales": self.large.count,
+            "used": self.used,
+            "purchases": self.purchases,
+            "days": [self.first_day, self.last_day],
+        }
+
+    def add_range(self, counted: Mapping[str, Any], sales: pl.DataFrame | None, undoing: pl.DataFrame | None) -> None:
+        """Add what was counted in a range, after those before it.
+
+        Parameters
+        ----------
+        counted : mapping
+            Of `of_range`.
+        sales, undoing : polars.DataFrame or None
+            Large lines of the range, see `propensity.ingest.large.LargeLines`.
+        """
+        self.merged.update(counted["merged"])
+        self.warnings.update(counted["warnings"])
+        self.money.sums.update(counted["money"])
+        self.large.add(counted["sales"], sales, undoing)
+        self.used += counted["used"]
+        self.purchases += counted["purchases"]
+        self.first_day = min(self.first_day, counted["days"][0])
+        self.last_day = max(self.last_day, counted["days"][1])
+
     def check_passed(self) -> None:
         """Check that the accepted rows can be sorted and encoded.
 

@@ -87,6 +87,13 @@ class ExternalPartition:
                 buffer.clear()
         self.count = 0
 
+    def clear(self) -> None:
+        """Delete the files."""
+        for files in self.files:
+            for file in files:
+                file.unlink()
+            files.clear()
+
     def ranges(self) -> Iterator[pl.DataFrame]:
         """Iterate over the ranges and delete the files of each afterwards.
 

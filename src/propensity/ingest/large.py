@@ -97,6 +97,26 @@ class LargeLines:
         returns = rows.lazy().filter(kind == "return", revenue < 0).select(*LINE, reason=pl.lit(None, pl.String))
         self.undoing = _largest(self.undoing, returns.collect())
 
+    def tables(self) -> dict[str, pl.DataFrame | None]:
+        """Both tables by name."""
+        return {"sales": self.sales, "undoing": self.undoing}
+
+    def add(self, count: int, sales: pl.DataFrame | None, undoing: pl.DataFrame | None) -> None:
+        """Add the lines of a range of customers.
+
+        Parameters
+        ----------
+        count : int
+            Its number of sales.
+        sales, undoing : polars.DataFrame or None
+            Its tables.
+        """
+        self.count += count
+        if sales is not None:
+            self.sales = _largest(self.sales, sales)
+        if undoing is not None:
+            self.undoing = _largest(self.undoing, undoing)
+
     def warnings(self, median: float) -> tuple[dict[str, int], list[dict[str, Any]]]:
         """List what deserves a look.
 

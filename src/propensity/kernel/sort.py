@@ -1,4 +1,4 @@
-"""Sorts rows of a log by customer and day, numbers orders, and merges the events of two logs."""
+"""Sorts rows of a log by customer and day, numbers orders, and merges the events of logs."""
 
 from __future__ import annotations
 
@@ -169,6 +169,25 @@ def copy_events(values: np.ndarray, start: int, stop: int, out: np.ndarray, plac
     for e in range(start, stop):
         out[place + e - start] = values[e]
     return place + stop - start
+
+
+@njit(cache=True, nogil=True)
+def scatter_events(values: np.ndarray, count: np.ndarray, place: np.ndarray, out: np.ndarray) -> None:
+    """Copies the events of customers, who follow one another in `values`, to the places of each.
+
+    Parameters
+    ----------
+    values : np.ndarray
+        (P,) values of the events.
+    count, place : np.ndarray
+        (n,) int64 number of events of each customer, and where the first is copied to.
+    out : np.ndarray
+        (E,) filled there.
+    """
+    start = 0
+    for n in range(count.size):
+        copy_events(values, start, start + count[n], out, place[n])
+        start += count[n]
 
 
 @njit(cache=True, nogil=True)

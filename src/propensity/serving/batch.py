@@ -472,6 +472,7 @@ class BatchScorer:
             Rows of the customers in the log.
         """
         first = part * self.config.part
+        self.log.need(first, first + self.config.part)
         return self.bundle.task.scored_rows(self.log, self.cutoff.day, first, first + self.config.part)
 
     def score_blocks(self, part: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

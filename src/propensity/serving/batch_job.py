@@ -82,6 +82,8 @@ class Recipe(NamedTuple):
             raise DataError(
                 f"the event log at {self.log} is another one on this worker; give all machines the same log"
             )
+        if self.is_past and not self.config.reasons and not bundle.task.feature.own("context"):
+            events.read_by_need()  # everything else was computed by the command
         past = events if self.is_past else bundle.task.past(events, self.cutoff.day)
         features = Features(past, self.offers, bundle.vocabulary, bundle.task.feature)
         features.standardisations.update(self.standardisations)
