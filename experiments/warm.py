@@ -1,7 +1,9 @@
 """Is a training that starts from the last network as good as one from scratch, and what does it cost?
 
     propensity prepare data/source=complete_journey 'data.source.not_products=[]' out=data/complete_journey
-    python experiments/warm.py sample data/complete_journey data/warm 0.25
+    python experiments/warm.py sample data/complete_journey data/warm 0.2
+    propensity prepare data/source=synthetic data.source.start=2017-01-01 data.source.days=270 \\
+        data.source.customers=1000 data.source.items=200 data.source.categories=20 out=data/warm_market
     python experiments/warm.py choose data/warm runs/warm
     python experiments/warm.py judge data/warm runs/warm 0.4 0.33 1
 
@@ -34,11 +36,12 @@ from propensity.training.run import train
 
 FIRST, CHOICE, JUDGED = "2017-06-12", "2017-07-10", ("2017-08-07", "2017-09-04")
 RULES = ((0.4, 0.33, 1), (0.2, 0.33, 1), (0.4, 1, 1))
+OFFERS = ("product_category", "category")
 METRICS = ("auc", "log_loss", "normalised_revenue_capture", "ece")
 SETTINGS = {
-    "experiment": "complete_journey",
-    "trainer.enable_progress_bar": False,
+    "data.horizon": 14,
     "data.cutoff.count": 12,
+    "trainer.enable_progress_bar": False,
 }
 
 
@@ -51,7 +54,8 @@ def sample(log: str, out: str, share: str) -> None:
 
 def fit(log: str, out: str, end: str, earlier: str = "", share: str = "", rate: str = "", replayed: str = "") -> None:
     """Train one run; with `earlier` from its weights. Writes the CPU-seconds, of the process and without its start."""
-    settings = SETTINGS | {"data.log": log, "data.end": end, "out": out}
+    column = next(each for each in OFFERS if each in EventLog.open(log).items.columns)
+    settings = SETTINGS | {"data.log": log, "data.offer.column": column, "data.end": end, "out": out}
     if earlier:
         warm.SHARE, warm.RATE, warm.REPLAYED = float(share), float(rate), float(replayed)
         settings |= {"warm": earlier}
