@@ -1,11 +1,12 @@
 """Is a training that starts from the last network as good as one from scratch, and what does it cost?
 
     propensity prepare data/source=complete_journey 'data.source.not_products=[]' out=data/complete_journey
-    python experiments/warm.py sample data/complete_journey data/warm 0.2
+    python experiments/warm.py sample data/complete_journey data/warm 0.3
     propensity prepare data/source=synthetic data.source.start=2017-01-01 data.source.days=270 \\
-        data.source.customers=1000 data.source.items=200 data.source.categories=20 out=data/warm_market
+        data.source.customers=600 data.source.items=200 data.source.categories=20 out=data/warm_market
     python experiments/warm.py choose data/warm runs/warm
     python experiments/warm.py judge data/warm runs/warm 0.4 0.33 1
+    python experiments/warm.py judge data/warm_market runs/warm_market 0.4 0.33 1
 
 `sample` writes the log of a share of the customers. `choose` compares rules at 2017-07-10, with labels up to
 2017-07-23. `judge` uses one rule every 28 days, each time from the model before, and compares it with a training from
@@ -35,12 +36,13 @@ from propensity.training import warm
 from propensity.training.run import train
 
 FIRST, CHOICE, JUDGED = "2017-06-12", "2017-07-10", ("2017-08-07", "2017-09-04")
-RULES = ((0.4, 0.33, 1), (0.2, 0.33, 1), (0.4, 1, 1))
-OFFERS = ("product_category", "category")
+RULES = ((0.4, 0.33, 1), (0.4, 1, 1))
+OFFERS = ("department", "category")
 METRICS = ("auc", "log_loss", "normalised_revenue_capture", "ece")
 SETTINGS = {
     "data.horizon": 14,
     "data.cutoff.count": 12,
+    "data.feature.history": 32,
     "trainer.enable_progress_bar": False,
 }
 
@@ -106,6 +108,8 @@ def choose(log: str, out: Path) -> None:
 def judge(log: str, out: Path, *rule: str) -> None:
     """Compare one rule at later dates, each time from the model before."""
     earlier = out / f"warm-{CHOICE}-{'-'.join(rule)}"
+    cost(log, str(out / "first"), FIRST)
+    cost(log, str(earlier), CHOICE, str(out / "first"), *rule)
     for end in JUDGED:
         place, scratch = out / f"warm-{end}-{'-'.join(rule)}", out / f"scratch-{end}"
         whole = cost(log, str(scratch), end)

@@ -1,14 +1,16 @@
-"""A training from an earlier run: blind to what lies past its end, decided by its inputs, refused where it is no start."""
+"""A training from an earlier run: blind to what lies past its end, decided by its inputs, refused by rule."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -17,7 +19,7 @@ from conftest import QUICK, SMALL
 from propensity.command import typed
 from propensity.config import TrainConfig, conf_folder
 from propensity.data.cutoff import Cutoff
-from propensity.data.event_log import EventLog, to_date
+from propensity.data.event_log import EventLog, to_date, to_day
 from propensity.errors import ConfigurationError
 from propensity.nightly.challenge import compare
 from propensity.training import run, warm
@@ -117,9 +119,9 @@ def test_candidates_are_weighed_on_windows_that_none_of_them_has_seen(
 
 def test_a_warm_training_reads_the_new_windows_and_as_many_old_ones(first: Path) -> None:
     trained = load_trained(first)
-    last = np.datetime64(trained.about["cutoffs"][-1], "D").astype(int)
+    last = to_day(trained.about["cutoffs"][-1])
     run = Warm(trained, None, 2.0, 1)  # type: ignore[arg-type]
-    closed = [Cutoff(int(last) + 7 * k, 14) for k in range(-9, 5)]
+    closed = [Cutoff(last + 7 * k, 14) for k in range(-9, 5)]
     assert (run.cutoffs(closed), run.cutoffs(closed[:-4]), run.cutoffs(closed[-3:])) == (8, 2, 3)
     assert run.steps(100) == round(warm.SHARE * 2.0 * 100) and run.steps(1) == warm.FEWEST
     assert run.optimizer({"lr": 3.0, "weight_decay": 0.1}) == {"lr": 3.0 * warm.RATE, "weight_decay": 0.1}
@@ -128,22 +130,45 @@ def test_a_warm_training_reads_the_new_windows_and_as_many_old_ones(first: Path)
 def test_a_run_is_no_start_for_other_settings_new_offers_other_columns_or_a_long_chain(
     small_world: dict[str, Any], first: Path, tmp_path: Path
 ) -> None:
-    def reason(*more: str, world: dict[str, Any] = small_world) -> str | None:
-        return reason_for_scratch(first, config(world, tmp_path / "x", 28, *more))
+    def reason(*more: str, folder: Path = first, log: EventLog | None = None) -> str | None:
+        place = () if log is None else (f"data.log={log.save(tmp_path / f'log-{log.fingerprint}').folder}",)
+        return reason_for_scratch(folder, config(small_world, tmp_path / "x", 28, *place, *more))
 
     assert reason() is None
     assert reason("model.width=16") == "model was changed"
-    assert reason("data.feature.windows=[7,28]") == "data.feature was changed"
+    assert reason("data.horizon=7") == "data.horizon was changed"
     assert reason("champion=network") == "champion was changed"
     with pytest.raises(ConfigurationError, match="was trained with another model, so its weights do not fit"):
         train(config(small_world, tmp_path / "x", 28, f"warm={first}", "model.width=16"))
+
     log: EventLog = small_world["log"]
-    day = log.last_day + 1 - 56
-    early = set(load_trained(first).vocabulary.offers)
-    assert early
+    items = log.items.with_columns(brand=pl.Series(range(log.items.height)).mod(2).cast(pl.String))
+    assert reason(log=replace(log, items=items)) == "brand came or went as columns of the items"
+    renamed = pl.when(pl.col("category") == "category_000").then(pl.lit("new")).otherwise(pl.col("category"))
+    found = reason(log=replace(log, items=log.items.with_columns(category=renamed.cast(log.items["category"].dtype))))
+    assert found is not None and re.fullmatch(
+        r"offers that the last .* have [\d.]+% of the buyers, more than 2%", found
+    )
+
     chain = tmp_path / "chain"
     shutil.copytree(first, chain)
     (chain / "training.json").write_text(json.dumps(training_record(first) | {"generation": warm.GENERATIONS}))
-    cfg = config(small_world, tmp_path / "x", 28)
-    assert reason_for_scratch(chain, cfg) == "3 trainings have followed the last one from scratch"
-    assert day > log.first_day
+    assert reason(folder=chain) == "3 trainings have followed the last one from scratch"
+
+
+@pytest.mark.slow
+def test_a_chain_of_warm_trainings_is_level_with_training_from_scratch(
+    small_world: dict[str, Any], tmp_path: Path
+) -> None:
+    longer = ("trainer.max_steps=150", "trainer.max_epochs=null")
+    train(config(small_world, tmp_path / "0", 98, *longer))
+    for generation, back in ((1, 70), (2, 42), (3, 14)):
+        train(config(small_world, tmp_path / str(generation), back, f"warm={tmp_path / str(generation - 1)}", *longer))
+    train(config(small_world, tmp_path / "scratch", 14, *longer))
+    log: EventLog = small_world["log"]
+    cutoff = to_date(log.last_day + 1 - 14).isoformat()
+    result = compare(tmp_path / "scratch", tmp_path / "3", log, cutoff, ("auc", "log_loss"), 200)
+    assert training_record(tmp_path / "3")["generation"] == 3
+    assert {name: row["verdict"] for name, row in result["metrics"].items()} == {"auc": "tie", "log_loss": "tie"}
+    before = compare(tmp_path / "scratch", tmp_path / "0", log, cutoff, ("auc",), 200)["metrics"]["auc"]
+    assert before["challenger"] > 0.6
