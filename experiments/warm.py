@@ -1,7 +1,7 @@
 """Is a training that starts from the last network as good as one from scratch, and what does it cost?
 
     propensity prepare data/source=complete_journey 'data.source.not_products=[]' out=data/complete_journey
-    python experiments/warm.py sample data/complete_journey data/warm 0.3
+    python experiments/warm.py sample data/complete_journey data/warm 0.15
     propensity prepare data/source=synthetic data.source.start=2017-01-01 data.source.days=270 \\
         data.source.customers=600 data.source.items=200 data.source.categories=20 out=data/warm_market
     python experiments/warm.py choose data/warm runs/warm
@@ -36,13 +36,11 @@ from propensity.training import warm
 from propensity.training.run import train
 
 FIRST, CHOICE, JUDGED = "2017-06-12", "2017-07-10", ("2017-08-07", "2017-09-04")
-RULES = ((0.4, 0.33, 1), (0.4, 1, 1))
-OFFERS = ("department", "category")
+RULES = ((0.4, 0.33, 1), (0.2, 0.33, 1), (0.4, 1, 1))
+OFFERS = ("product_category", "category")
 METRICS = ("auc", "log_loss", "normalised_revenue_capture", "ece")
 SETTINGS = {
     "data.horizon": 14,
-    "data.cutoff.count": 12,
-    "data.feature.history": 32,
     "trainer.enable_progress_bar": False,
 }
 
@@ -103,6 +101,8 @@ def choose(log: str, out: Path) -> None:
         spent = cost(log, str(place), CHOICE, str(out / "first"), *words)
         print(f"share {words[0]}, rate {words[1]}, replayed {words[2]}: {times(spent, scratch)}", flush=True)
         show(log, out / f"scratch-{CHOICE}", place, CHOICE)
+        print(" and against the model that it started from", flush=True)
+        show(log, out / "first", place, CHOICE)
 
 
 def judge(log: str, out: Path, *rule: str) -> None:
