@@ -1,23 +1,28 @@
 """Is a training that starts from the last network as good as one from scratch, and what does it cost?
 
-    python experiments/warm.py sample data/complete_journey data/warm 0.4
+    propensity prepare data/source=complete_journey 'data.source.not_products=[]' out=data/complete_journey
+    python experiments/warm.py sample data/complete_journey data/warm 0.15
+    propensity prepare data/source=synthetic data.source.start=2017-01-01 data.source.days=270 \\
+        data.source.customers=600 data.source.items=200 data.source.categories=20 out=data/warm_market
     python experiments/warm.py choose data/warm runs/warm
-    python experiments/warm.py judge data/warm runs/warm 0.15 0.001 0
+    python experiments/warm.py judge data/warm runs/warm 0.4 0.33 1
+    python experiments/warm.py judge data/warm_market runs/warm_market 0.4 0.33 1
 
 `sample` writes the log of a share of the customers. `choose` compares rules at 2017-07-10, with labels up to
-2017-07-23. `judge` uses one rule every 28 days, each time from the network before, and compares it with a training from
-scratch at 2017-08-07 and 2017-09-04. A rule is the share of the passes of the first training, the learning rate, and
-the number of last training cutoffs (0: all). Each training is a process of its own; its CPU-seconds include start and
-imports. Runs that are finished are not trained again.
+2017-07-23. `judge` uses one rule every 28 days, each time from the model before, and compares it with a training from
+scratch at 2017-08-07 and 2017-09-04. A rule is the share of the passes of the first training, that of the learning
+rate, and the older training cutoffs for each new one. All candidates are fitted; the served model is compared. Each
+training is a process of its own, whose CPU-seconds are given with and without start and imports. Runs that are finished
+are not trained again.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,13 +36,12 @@ from propensity.training import warm
 from propensity.training.run import train
 
 FIRST, CHOICE, JUDGED = "2017-06-12", "2017-07-10", ("2017-08-07", "2017-09-04")
-RULES = ((0.15, 0.003, 0), (0.15, 0.001, 0), (0.3, 0.001, 4))
+RULES = ((0.4, 0.33, 1), (0.2, 0.33, 1), (0.4, 1, 1))
+OFFERS = ("product_category", "category")
 METRICS = ("auc", "log_loss", "normalised_revenue_capture", "ece")
 SETTINGS = {
-    "experiment": "complete_journey",
+    "data.horizon": 14,
     "trainer.enable_progress_bar": False,
-    "champion": "network",
-    "data.cutoff.count": 10,
 }
 
 
@@ -48,26 +52,32 @@ def sample(log: str, out: str, share: str) -> None:
     replace(opened.of_customers(chosen), customers=opened.customers.filter(pl.Series(chosen))).save(out)
 
 
-def fit(log: str, out: str, end: str, earlier: str = "", share: str = "", rate: str = "", cutoffs: str = "") -> None:
-    """Train one run; with `earlier` from its weights."""
-    settings = SETTINGS | {"data.log": log, "data.end": end, "out": out}
+def fit(log: str, out: str, end: str, earlier: str = "", share: str = "", rate: str = "", replayed: str = "") -> None:
+    """Train one run; with `earlier` from its weights. Writes the CPU-seconds, of the process and without its start."""
+    column = next(each for each in OFFERS if each in EventLog.open(log).items.columns)
+    settings = SETTINGS | {"data.log": log, "data.offer.column": column, "data.end": end, "out": out}
     if earlier:
-        warm.SHARE = float(share)
-        settings |= {"warm": earlier, "optimizer.lr": float(rate)}
-        settings |= {"data.cutoff.count": int(cutoffs)} if int(cutoffs) else {}
-    train(configuration("train", settings))
+        warm.SHARE, warm.RATE, warm.REPLAYED = float(share), float(rate), float(replayed)
+        settings |= {"warm": earlier}
+    config, start = configuration("train", settings), time.process_time()
+    train(config)
+    whole = time.process_time()
+    (Path(out) / "cpu.json").write_text(json.dumps([whole, whole - start]))
 
 
-def cost(*arguments: str) -> float:
-    """CPU-seconds of a training in a process of its own; those of the first time if it is finished."""
+def cost(*arguments: str) -> np.ndarray:
+    """CPU-seconds of a training in a process of its own, and without its start; those of the first time."""
     note = Path(arguments[1]) / "cpu.json"
     if not note.is_file():
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, __file__, "train", *arguments], check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        note.write_text(json.dumps(spent))
-    return float(json.loads(note.read_text()))
+    return np.array(json.loads(note.read_text()))
+
+
+def times(spent: np.ndarray, scratch: np.ndarray) -> str:
+    """The cost of a training in words, against one from scratch."""
+    (whole, alone), (more, most) = spent, scratch
+    start = f"without start and imports {alone:.0f} against {most:.0f}, {most / alone:.1f} x"
+    return f"{whole:.0f} CPU-s against {more:.0f}, {more / whole:.1f} x; {start}"
 
 
 def show(log: str, scratch: Path, other: Path, cutoff: str) -> None:
@@ -83,27 +93,27 @@ def show(log: str, scratch: Path, other: Path, cutoff: str) -> None:
 
 def choose(log: str, out: Path) -> None:
     """Compare the rules at an early date."""
-    first = cost(log, str(out / "first"), FIRST)
+    cost(log, str(out / "first"), FIRST)
     scratch = cost(log, str(out / f"scratch-{CHOICE}"), CHOICE)
-    print(f"from scratch: {first:.0f} CPU-s for {FIRST}, {scratch:.0f} for {CHOICE}", flush=True)
     for rule in RULES:
         words = [str(each) for each in rule]
         place = out / f"warm-{CHOICE}-{'-'.join(words)}"
         spent = cost(log, str(place), CHOICE, str(out / "first"), *words)
-        print(
-            f"share {words[0]}, rate {words[1]}, cutoffs {words[2]}: {spent:.0f} CPU-s, {scratch / spent:.1f} x",
-            flush=True,
-        )
+        print(f"share {words[0]}, rate {words[1]}, replayed {words[2]}: {times(spent, scratch)}", flush=True)
         show(log, out / f"scratch-{CHOICE}", place, CHOICE)
+        print(" and against the model that it started from", flush=True)
+        show(log, out / "first", place, CHOICE)
 
 
 def judge(log: str, out: Path, *rule: str) -> None:
-    """Compare one rule at later dates, each time from the network before."""
+    """Compare one rule at later dates, each time from the model before."""
     earlier = out / f"warm-{CHOICE}-{'-'.join(rule)}"
+    cost(log, str(out / "first"), FIRST)
+    cost(log, str(earlier), CHOICE, str(out / "first"), *rule)
     for end in JUDGED:
         place, scratch = out / f"warm-{end}-{'-'.join(rule)}", out / f"scratch-{end}"
-        whole, spent = cost(log, str(scratch), end), cost(log, str(place), end, str(earlier), *rule)
-        print(f"{end}: {spent:.0f} CPU-s against {whole:.0f}, {whole / spent:.1f} x", flush=True)
+        whole = cost(log, str(scratch), end)
+        print(f"{end}: {times(cost(log, str(place), end, str(earlier), *rule), whole)}", flush=True)
         show(log, scratch, place, end)
         earlier = place
 

@@ -200,6 +200,19 @@ def test_a_challenger_is_judged_on_the_last_closed_window_and_can_be_rolled_back
     assert again.summary["score"]["model"] == first == again.summary["live"]
 
 
+@pytest.mark.slow
+def test_new_offers_lead_to_a_training_from_scratch_and_the_summary_says_why(shop: Path) -> None:
+    shop.write_text(shop.read_text().replace("retrain:", "retrain:\n  start: warm"))
+    for number in range(1, 11):
+        file = deliver(shop, number)
+        table = pl.read_csv(file)
+        if number <= 5:  # before the window that models are compared on
+            table = table.with_columns(sku=pl.lit("new-") + table["sku"].cast(pl.String), category=pl.lit("new"))
+        table.write_csv(file)
+    start = run(shop, 10).summary["train"]["start"]
+    assert start.startswith("scratch, as offers that the last training did not know have ")
+
+
 def test_a_registry_that_was_edited_by_hand_is_found_with_the_way_out(shop: Path) -> None:
     file = state(shop) / FILE
     content = file.read_text()

@@ -291,13 +291,41 @@ def fit_champion(
     ordered = {name: candidates[name] for name in names if name != NETWORK}
     if validation is None or not validation.cutoffs_data:
         return Champion(network, ordered, *_unjudged(names, champion, unit))
-    pairs = validation_pairs(network, ordered, validation)
-    stack = fit_stack(pairs, unit, AMOUNT_PRIOR if AMOUNT_PRIOR in names else None)
+    return judged(network, ordered, validation, unit, champion, seed)
+
+
+def judged(
+    network: nn.Module,
+    candidates: Mapping[str, Candidate],
+    validation: Validation,
+    unit: float,
+    champion: str = AUTO,
+    seed: int = 17,
+) -> Champion:
+    """The stack of fitted candidates and the champion, by label windows that none of them was trained on.
+
+    Parameters
+    ----------
+    network : nn.Module
+        The network.
+    candidates : mapping of str to Candidate
+        Fitted candidates by name, the simplest first.
+    validation : Validation
+        Cutoffs with their outcomes.
+    unit : float
+        Revenue that counts as 1, in the log's currency.
+    champion : str
+        `auto`, `stack` or the name of a candidate.
+    seed : int
+        Seed of the folds and of the bootstrap.
+    """
+    pairs = validation_pairs(network, candidates, validation)
+    stack = fit_stack(pairs, unit, AMOUNT_PRIOR if AMOUNT_PRIOR in candidates else None)
     choice = choose(pairs, cross_fitted_logit(pairs, stack, seed), stack.amount.amount(pairs.amount), seed)
     if champion != AUTO and champion != choice.champion:
         why = f"champion={champion} sets it; validation would choose {choice.champion}, because {choice.why}"
         choice = choice._replace(champion=champion, why=why)
-    return Champion(network, ordered, stack, choice)
+    return Champion(network, candidates, stack, choice)
 
 
 def _fitted(candidate: Candidate, training_set: TrainingSet, validation: Validation | None, seed: int) -> bool:

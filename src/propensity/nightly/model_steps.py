@@ -8,8 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
-
 from propensity.atomic import whole_file
 from propensity.command import configuration
 from propensity.config import TrainConfig
@@ -21,10 +19,9 @@ from propensity.nightly.night import Night, Results
 from propensity.report.bundle import write_drift
 from propensity.serving import drift as serving_drift
 from propensity.serving.export import export as write_bundle
-from propensity.task import Task, resolved
 from propensity.training.checkpoint import load_trained
 from propensity.training.run import train as train_run
-from propensity.training.warm import difference
+from propensity.training.warm import reason_for_scratch
 
 DRIFT_FILE, DRIFT_PAGE = "drift.json", "drift.html"
 
@@ -71,7 +68,7 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     cfg.data["end"] = end if live is None else window
     start = "scratch"
     if live is not None and night.shop.retrain.start == "warm":
-        cfg, start = warm_config(cfg, night.registry.folder(str(night.live), "run"))
+        cfg, start = warm_config(cfg, night.registry.folder(str(night.live), "run"), alarms)
     night.say(f"training {name} ({start}): {reason}")
     if not is_finished(run):
         train_run(cfg)
@@ -92,17 +89,13 @@ def train(night: Night, results: Results) -> dict[str, Any]:
     }
 
 
-def warm_config(cfg: TrainConfig, run: Path) -> tuple[TrainConfig, str]:
-    """The configuration that starts from the weights of a run, and the word for it; from scratch where they do not fit.
+def warm_config(cfg: TrainConfig, run: Path, alarms: list[str]) -> tuple[TrainConfig, str]:
+    """The configuration that starts from a run, and the word for it; from scratch, and why, where the run is no start.
 
-    The weights fit a network, columns and offers of the same settings.
+    An alarm of the drift says that customers or columns have changed, so that what the run has learned is in doubt.
     """
-    earlier = load_trained(run).about["config"]
-    task: Task = instantiate(cfg.data, _convert_="all")
-    own = resolved(cfg.data, task.for_log(log := task.open()), log)
-    if changed := difference(earlier, {"model": cfg.model, "data": own}):
-        return cfg, f"scratch, as {changed} was changed"
-    return replace(cfg, warm=str(run)), "warm"
+    reason = "the drift gave an alarm" if alarms else reason_for_scratch(run, cfg)
+    return (replace(cfg, warm=str(run)), "warm") if reason is None else (cfg, f"scratch, as {reason}")
 
 
 def facts_of(model: Mapping[str, Any]) -> plan.Trained:

@@ -90,7 +90,13 @@ def fit(
     loggers = build_loggers(config, out, resume) if stage.loggers else []
     steps = steps_at_most(config.trainer, length, data.validation is not None, stage.steps)
     own = build_callbacks(config, settings, data, out, stage)
-    callbacks = [KeepCurve(loggers if resume else ()), *([] if steps is None else [EndAtStep(steps)]), *own]
+    loss_of_epoch = KeepLoss()
+    callbacks = [
+        KeepCurve(loggers if resume else ()),
+        loss_of_epoch,
+        *([] if steps is None else [EndAtStep(steps)]),
+        *own,
+    ]
     validations = [each for each in callbacks if isinstance(each, ValidationMetrics)]
     with quiet():
         if stage.loggers:
@@ -119,7 +125,7 @@ def fit(
     step = restore_best(trainer, module, resume)
     trainer.strategy.barrier()  # a checkpoint is there until all processes have read it
     ended = any(isinstance(each, EndByValidation) and each.ended for each in callbacks)
-    metrics = final_metrics(trainer, validations, step)
+    metrics = final_metrics(trainer, validations, step, loss_of_epoch.value)
     return Fitted(trainer.current_epoch, trainer.global_step, step, metrics, ended)
 
 
@@ -282,12 +288,29 @@ def best_checkpoints(trainer: pl.Trainer) -> Iterator[str]:
             yield str(each.checkpoint)
 
 
-def final_metrics(trainer: pl.Trainer, validations: Sequence[ValidationMetrics], step: int) -> dict[str, float]:
+def final_metrics(
+    trainer: pl.Trainer, validations: Sequence[ValidationMetrics], step: int, loss: float | None
+) -> dict[str, float]:
     """The mean training loss of the last epoch, and the validation of the weights at a step, or the last before it."""
-    values = {name: float(value) for name, value in trainer.callback_metrics.items() if not name.startswith("val/")}
+    now = trainer.callback_metrics.get(TRAIN_LOSS, loss)
     rows = [row for each in validations for row in each.history if row["step"] <= step]
     validated = {name: value for name, value in rows[-1].items() if name.startswith("val/")} if rows else {}
-    return {name: values[name] for name in (TRAIN_LOSS,) if name in values} | validated
+    return ({} if now is None else {TRAIN_LOSS: float(now)}) | validated
+
+
+class KeepLoss(Callback):
+    """Keeps the mean training loss of the last epoch for a resumed training that was over and makes no step."""
+
+    value: float | None = None
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.value = float(trainer.callback_metrics[TRAIN_LOSS]) if TRAIN_LOSS in trainer.callback_metrics else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.value is None else {"value": self.value}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.value = state_dict.get("value")
 
 
 class KeepCurve(Callback):

@@ -27,7 +27,7 @@ from propensity.baseline import chosen_names
 from propensity.baseline.candidate import Candidate
 from propensity.champion.champion import FILE as CHAMPION
 from propensity.champion.champion import FOLDER as CANDIDATES
-from propensity.champion.champion import KINDS, NETWORK, Champion, check_champion, fit_champion
+from propensity.champion.champion import KINDS, NETWORK, Champion, check_champion, fit_champion, judged
 from propensity.champion.model_name import served_in_text
 from propensity.checksum import seal_folder, unseal_folder
 from propensity.config import TrainConfig
@@ -109,6 +109,9 @@ def train(
     warm = warm_from(config)
     on_all = refit or warm is not None  # label windows, those of validation among them
     whole = replace(task, end=to_date(chosen.end).isoformat()) if on_all else chosen.task
+    if warm is not None:
+        closed = whole.cutoff.before(log, chosen.end, task.horizon)
+        whole = replace(whole, cutoff=replace(whole.cutoff, count=warm.cutoffs(closed)))
     training_set = whole.training_set(log, bar, None if warm is None else warm.trained.vocabulary)
     about = describe(without_secrets(asdict(config)), log, chosen, training_set, on_all)
     if reuse and (done := finished(folder, about)):
@@ -171,7 +174,7 @@ class Searched(NamedTuple):
     length: Length
     fitted: Fitted
     warnings: list[str]
-    passes: float | None = None  # of the training from random weights that this one continues
+    warm: Warm | None = None  # the run that this one continues
 
 
 def search(work: Work, training_set: TrainingSet) -> Searched:
@@ -219,18 +222,31 @@ def refitted(work: Work, searched: Searched, training_set: TrainingSet) -> tuple
 
 
 def continued(work: Work, warm: Warm, training_set: TrainingSet) -> Searched:
-    """The network of an earlier run, trained on for some steps on all windows; its candidates stay as they are."""
-    data = work.settings.data_module(training_set, work.task, work.config.seed)
+    """The network of an earlier run, trained on for some steps on the last windows.
+
+    Its candidates stay as they are. Their weights follow from the windows that closed since, before which the network
+    is trained on them as well.
+    """
+    config, chosen = work.config, work.windows
+    data = work.settings.data_module(training_set, work.task, config.seed)
+    step("comparing the candidates of the earlier run on the windows that have closed since")
+    customers = work.settings.validation_customers(len(training_set.features.offers))
+    unseen = chosen._replace(cutoffs=warm.unseen(chosen.cutoffs))
+    validation = validation_set(unseen, work.log, training_set.vocabulary, customers, config.seed)
+    champion = warm.champion
+    if validation is not None and champion.candidates:
+        unit = float(training_set.vocabulary.unit)
+        champion = judged(warm.model, champion.candidates, validation, unit, config.champion, config.seed)
     step("training from the weights of the earlier run")
     steps = warm.steps(data.length.pass_steps)
-    pl.seed_everything(work.config.seed, verbose=False)
+    pl.seed_everything(config.seed, verbose=False)
     model = warm.model.train()
     model.amount_scale.fill_(1.0)
     stage = Stage("warm", last_checkpoint(work.folder, "warm"), steps)
-    fitted = fit(model, instantiate(work.config.loss), data, work.config, work.folder, stage)
+    slower = replace(config, optimizer=warm.optimizer(config.optimizer))
+    fitted = fit(model, instantiate(config.loss), data, slower, work.folder, stage)
     calibrate(model, data)
-    champion = warm.champion._replace(network=model)
-    return Searched(model, champion, data.length, fitted, [*work.windows.warnings], warm.passes)
+    return Searched(model, champion._replace(network=model), data.length, fitted, [*chosen.warnings], warm)
 
 
 def candidates(config: TrainConfig) -> dict[str, Candidate]:
@@ -375,6 +391,7 @@ def summary(searched: Searched) -> dict[str, Any]:
         f"{fitted.step} steps of {length.pairs_per_batch:,} pairs, {passes:.1f} passes over the training cutoffs; "
         f"{served_in_text(served.champion, served.why)}"
     )
-    continues = {} if searched.passes is None else {"passes": searched.passes}
+    warm = searched.warm
+    continues = {} if warm is None else {"passes": warm.passes, "generation": warm.generation}
     record = fitted._asdict() | {"length": length._asdict(), "choice": choice, "warnings": searched.warnings}
     return record | continues
