@@ -1,0 +1,212 @@
+"""Encoders, pretraining, history length and time encodings on four markets: python experiments/sequence.py
+
+    PYTHONPATH=experiments python experiments/sequence.py            # all runs that have no result yet, one after another
+    PYTHONPATH=experiments python experiments/sequence.py --only=order,delay
+    PYTHONPATH=experiments python experiments/sequence.py --table    # experiments/sequence.md from the results there are
+
+Every run is one training with a seed; the label window before the cutoff says how long it trains. Results go to
+runs/sequence/: probabilities, CPU-seconds, parameters and steps of a run. All cutoffs of the real markets, and the ends
+of their labels, lie before the official test dates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from hydra import compose, initialize_config_dir
+from sequence_market import complete_journey, delays, ta_feng
+
+import propensity.command  # noqa: F401  (registers the schemas)
+from propensity.atomic import whole_file
+from propensity.champion.champion import NETWORK
+from propensity.cli import main as cli
+from propensity.config import conf_folder
+from propensity.data.cutoff import parse_cutoff
+from propensity.evaluation.labels import labels
+from propensity.metric.evaluation import evaluate
+from propensity.metric.labels import Labels, Prediction
+from propensity.pretrain.run import pretrain
+from propensity.training.predict import predict
+from propensity.training.run import train
+
+RESULTS, LOGS, PAGE = Path("runs/sequence"), Path("data/sequence"), Path("experiments/sequence.md")
+BEGIN, END = "<!-- sequence: python experiments/sequence.py --table -->\n", "<!-- /sequence -->"
+METRICS = (("all", "auc"), ("never-bought", "auc"), ("lapsed", "auc"), ("all", "average_precision"), ("all", "log_loss"))
+
+
+@dataclass(frozen=True)
+class Market:
+    """A market: how its log is made, and where training ends and evaluation begins."""
+
+    title: str
+    prepare: tuple[str, ...]  # settings of `propensity prepare`
+    settings: tuple[str, ...]  # of all trainings
+    pretrained_until: str  # before the validation window
+    end: str  # of the validation window
+    cutoffs: tuple[str, ...]
+    draw: Callable[[Path], None] | None = None  # writes the files that are prepared
+
+
+MARKETS = {
+    "order": Market(
+        "simulator, 1,500 customers, 6 categories: three are ten times as likely at the visit after their trigger",
+        ("data/source=synthetic", "data.source.customers=1500", "data.source.categories=6", "data.source.days=420",
+         "data.source.order_effect=9.0", "data.source.items=60"),
+        ("data.horizon=7", "data.offer.column=category", "data.offer.min_buyers=20"),
+        "2025-01-06", "2025-01-13", ("2025-01-13", "2025-01-27"),
+    ),
+    "delay": Market(
+        "1,500 customers, 6 categories: three are bought 19 to 23 days after their trigger",
+        ("data/source=table", f"data.source.events={LOGS}/delay.parquet", "data.source.item_columns=[category]"),
+        ("data.horizon=7", "data.offer.column=category", "data.offer.min_buyers=20"),
+        "2024-11-25", "2024-12-02", ("2024-12-02", "2024-12-16"), delays,
+    ),
+    "ta_feng": Market(
+        "Ta-Feng, product subclasses, 3,000 customers by a hash of their ids",
+        ("data/source=ta_feng", f"data.source.events={LOGS}/ta_feng.parquet"),
+        ("data.horizon=14", "data.offer.column=product_subclass", "data.offer.window=400", "data.offer.prefix=4",
+         "data.offer.min_buyers=60"),
+        "2000-12-21", "2001-01-04", ("2001-01-04",), ta_feng,
+    ),
+    "journey": Market(
+        "Complete Journey, product categories, 800 households by a hash of their ids",
+        ("data/source=complete_journey", "data.source.not_products=[]", f"data.source.path={LOGS}/complete_journey"),
+        ("data.horizon=14", "data.offer.column=product_category", "data.offer.min_buyers=80"),
+        "2017-08-21", "2017-09-04", ("2017-09-04", "2017-09-18"), complete_journey,
+    ),
+}  # fmt: skip
+# of all trainings; those of causal encoders read a history once for several cutoffs
+COMMON = ("data.cutoff.count=16", "data.feature.history=64", "training.validation=1", "training.refit=false")
+CAUSAL = ("training.cutoffs_per_batch=8",)
+HSTU, LINEAR, FILTERS = "model/encoder=hstu", "model/encoder=linear_recurrence", "model/encoder=time_filters"
+
+
+class Variant(NamedTuple):
+    """Settings of a training, and of the pretraining that it starts from."""
+
+    settings: tuple[str, ...]
+    pretrained: tuple[str, ...] | None = None
+
+
+VARIANTS = {
+    "none": Variant(("model/encoder=none",)),
+    "mean_pool": Variant(("model/encoder=mean_pool",)),
+    "gru": Variant(("model/encoder=gru",)),
+    "transformer": Variant(("model/encoder=transformer",)),
+    "hstu": Variant((HSTU, *CAUSAL)),
+    "linear_recurrence": Variant((LINEAR, *CAUSAL)),
+    "time_filters": Variant((FILTERS, *CAUSAL)),
+    "hstu pretrained": Variant((HSTU, *CAUSAL), (HSTU,)),
+    "hstu pretrained, frozen": Variant((HSTU, *CAUSAL, "frozen=true"), (HSTU,)),
+    "linear_recurrence pretrained": Variant((LINEAR, *CAUSAL), (LINEAR,)),
+    "time_filters pretrained": Variant((FILTERS, *CAUSAL), (FILTERS,)),
+    "linear_recurrence, 16 events": Variant((LINEAR, *CAUSAL, "data.feature.history=16")),
+    "linear_recurrence, 256 events": Variant((LINEAR, *CAUSAL, "data.feature.history=256")),
+    "hstu, fourier": Variant((HSTU, *CAUSAL, "model.encoder.time=fourier")),
+    "hstu, rotary": Variant((HSTU, *CAUSAL, "model.encoder.time=rotary")),
+    "hstu, no time": Variant((HSTU, *CAUSAL, "model.encoder.time=none")),
+    "linear_recurrence, time in events": Variant((LINEAR, *CAUSAL, "model.encoder.time=events")),
+    "linear_recurrence, baskets": Variant((LINEAR, *CAUSAL, "model.encoder.tokens=baskets")),
+    "linear_recurrence, against learning by heart": Variant(
+        (LINEAR, *CAUSAL, "model.event_dropout=0.1", "model.basket_dropout=0.1", "model.closed_gate=true")
+    ),
+}
+# each of these against the other: what the study asks
+PAIRS = (
+    ("mean_pool", "none"),
+    ("gru", "none"),
+    ("transformer", "none"),
+    ("hstu", "none"),
+    ("linear_recurrence", "none"),
+    ("time_filters", "none"),
+    ("hstu pretrained", "hstu"),
+    ("hstu pretrained, frozen", "hstu"),
+    ("linear_recurrence pretrained", "linear_recurrence"),
+    ("time_filters pretrained", "time_filters"),
+    ("linear_recurrence, 16 events", "linear_recurrence"),
+    ("linear_recurrence, 256 events", "linear_recurrence"),
+    ("hstu, fourier", "hstu"),
+    ("hstu, rotary", "hstu"),
+    ("hstu, no time", "hstu"),
+    ("linear_recurrence, time in events", "linear_recurrence"),
+    ("linear_recurrence, baskets", "linear_recurrence"),
+    ("linear_recurrence, against learning by heart", "linear_recurrence"),
+)
+
+
+class Done(NamedTuple):
+    """A finished run."""
+
+    predictions: list[Prediction]  # one for each cutoff
+    about: dict[str, Any]  # CPU-seconds, parameters, steps
+
+
+def market_log(name: str, market: Market) -> Path:
+    """The log of a market, which is made where it is missing."""
+    log = LOGS / name
+    if not (log / "meta.json").is_file():
+        LOGS.mkdir(parents=True, exist_ok=True)
+        if market.draw is not None:
+            market.draw(LOGS)
+        cli(["prepare", *market.prepare, f"out={log}"])
+    return log
+
+
+def composed(verb: str, *settings: str) -> Any:
+    """The configuration of a command."""
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return OmegaConf.to_object(compose(verb, overrides=list(settings)))
+
+
+def place(name: str, variant: str) -> Path:
+    """The folder of a run, without its results."""
+    return RESULTS / name / variant.replace(", ", "-").replace(" ", "_")
+
+
+def run(name: str, variant: str) -> None:
+    """Trains a variant, and keeps its probabilities and what it took."""
+    market, chosen, folder = MARKETS[name], VARIANTS[variant], place(name, variant)
+    log = market_log(name, market)
+    given = (f"data.log={log}", *market.settings)
+    settings, seconds = (*given, *COMMON, *chosen.settings), {}
+    if chosen.pretrained is not None:
+        first = folder.with_name(f"{folder.name}.pretrained")
+        start = time.process_time()
+        words = ("data.feature.history=64", f"data.end={market.pretrained_until}", "steps=400", f"out={first}")
+        pretrain(composed("pretrain", *given, *chosen.pretrained, *words, "trainer.enable_progress_bar=false"))
+        seconds["pretrain"] = time.process_time() - start
+        settings = (*settings, f"pretrained={first}")
+    start = time.process_time()
+    own = (f"data.end={market.end}", f"champion={NETWORK}", "trainer.enable_progress_bar=false", f"out={folder}")
+    model, task, training_set, events = train(composed("train", *settings, *own))
+    seconds["train"] = time.process_time() - start
+    arrays: dict[str, np.ndarray] = {}
+    for day in market.cutoffs:
+        data = task.cutoff_data(events, parse_cutoff(events, day, task.horizon), training_set.vocabulary)
+        scores, truth = predict(model, data), labels(events, data)
+        arrays |= {f"{day} probability": scores.probability, f"{day} revenue": scores.revenue}
+        arrays |= {f"{day} bought": truth.bought, f"{day} spent": truth.revenue}
+        arrays |= {f"{day} customer": truth.customer.astype(str), f"{day} offer": truth.offer.astype(str)}
+        arrays |= {f"{day} in {each}": rows for each, rows in truth.slices.items()}
+    summary = json.loads((folder / "about.json").read_text())
+    about = {
+        "cpu_seconds": {stage: round(value, 1) for stage, value in seconds.items()},
+        "parameters": sum(each.numel() for each in model.parameters()),
+        "training": summary.get("training"),
+    }
+    with whole_file(folder.with_suffix(".npz")) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    with whole_file(folder.with_suffix(".json")) as draft:
+        draft.write_text(json.dumps(about))
+    shutil.rmtree(folder)
