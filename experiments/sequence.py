@@ -4,9 +4,8 @@
     PYTHONPATH=experiments python experiments/sequence.py --only=order,delay
     PYTHONPATH=experiments python experiments/sequence.py --table    # experiments/sequence.md from the results there are
 
-Every run is one training with a seed; the label window before the cutoff says how long it trains. Results go to
-runs/sequence/: probabilities, CPU-seconds, parameters and steps of a run. All cutoffs of the real markets, and the ends
-of their labels, lie before the official test dates.
+Every run is one training of 600 steps (400 on real markets) with one seed. Results go to runs/sequence/: probabilities, CPU-seconds and
+parameters of a run. All cutoffs of the real markets, and the ends of their labels, lie before the official test dates.
 """
 
 from __future__ import annotations
@@ -40,7 +39,13 @@ from propensity.training.run import train
 
 RESULTS, LOGS, PAGE = Path("runs/sequence"), Path("data/sequence"), Path("experiments/sequence.md")
 BEGIN, END = "<!-- sequence: python experiments/sequence.py --table -->\n", "<!-- /sequence -->"
-METRICS = (("all", "auc"), ("never-bought", "auc"), ("lapsed", "auc"), ("all", "average_precision"), ("all", "log_loss"))
+METRICS = (
+    ("all", "auc"),
+    ("never-bought", "auc"),
+    ("lapsed", "auc"),
+    ("all", "average_precision"),
+    ("all", "log_loss"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,7 @@ class Market:
     title: str
     prepare: tuple[str, ...]  # settings of `propensity prepare`
     settings: tuple[str, ...]  # of all trainings
-    pretrained_until: str  # before the validation window
-    end: str  # of the validation window
+    end: str  # of training labels, and of the events of pretraining
     cutoffs: tuple[str, ...]
     draw: Callable[[Path], None] | None = None  # writes the files that are prepared
 
@@ -61,31 +65,31 @@ MARKETS = {
         "simulator, 1,500 customers, 6 categories: three are ten times as likely at the visit after their trigger",
         ("data/source=synthetic", "data.source.customers=1500", "data.source.categories=6", "data.source.days=420",
          "data.source.order_effect=9.0", "data.source.items=60"),
-        ("data.horizon=7", "data.offer.column=category", "data.offer.min_buyers=20"),
-        "2025-01-06", "2025-01-13", ("2025-01-13", "2025-01-27"),
+        ("data.horizon=7", "data.offer.column=category", "data.offer.min_buyers=20", "training.pairs_per_batch=1536", "trainer.max_steps=600"),
+        "2025-01-13", ("2025-01-13", "2025-01-27"),
     ),
     "delay": Market(
         "1,500 customers, 6 categories: three are bought 19 to 23 days after their trigger",
         ("data/source=table", f"data.source.events={LOGS}/delay.parquet", "data.source.item_columns=[category]"),
-        ("data.horizon=7", "data.offer.column=category", "data.offer.min_buyers=20"),
-        "2024-11-25", "2024-12-02", ("2024-12-02", "2024-12-16"), delays,
+        ("data.horizon=7", "data.offer.column=category", "data.offer.min_buyers=20", "training.pairs_per_batch=1536", "trainer.max_steps=600"),
+        "2024-12-02", ("2024-12-02", "2024-12-16"), delays,
     ),
     "ta_feng": Market(
         "Ta-Feng, product subclasses, 3,000 customers by a hash of their ids",
         ("data/source=ta_feng", f"data.source.events={LOGS}/ta_feng.parquet"),
         ("data.horizon=14", "data.offer.column=product_subclass", "data.offer.window=400", "data.offer.prefix=4",
-         "data.offer.min_buyers=60"),
-        "2000-12-21", "2001-01-04", ("2001-01-04",), ta_feng,
+         "data.offer.min_buyers=60", "training.pairs_per_batch=4096", "trainer.max_steps=400"),
+        "2001-01-04", ("2001-01-04",), ta_feng,
     ),
     "journey": Market(
         "Complete Journey, product categories, 800 households by a hash of their ids",
         ("data/source=complete_journey", "data.source.not_products=[]", f"data.source.path={LOGS}/complete_journey"),
-        ("data.horizon=14", "data.offer.column=product_category", "data.offer.min_buyers=80"),
-        "2017-08-21", "2017-09-04", ("2017-09-04", "2017-09-18"), complete_journey,
+        ("data.horizon=14", "data.offer.column=product_category", "data.offer.min_buyers=80", "training.pairs_per_batch=4096", "trainer.max_steps=400"),
+        "2017-09-04", ("2017-09-04", "2017-09-18"), complete_journey,
     ),
 }  # fmt: skip
 # of all trainings; those of causal encoders read a history once for several cutoffs
-COMMON = ("data.cutoff.count=16", "data.feature.history=64", "training.validation=1", "training.refit=false")
+COMMON = ("data.cutoff.count=16", "data.feature.history=64", "training.validation=null")
 CAUSAL = ("training.cutoffs_per_batch=8",)
 HSTU, LINEAR, FILTERS = "model/encoder=hstu", "model/encoder=linear_recurrence", "model/encoder=time_filters"
 
@@ -95,59 +99,38 @@ class Variant(NamedTuple):
 
     settings: tuple[str, ...]
     pretrained: tuple[str, ...] | None = None
+    markets: tuple[str, ...] = ("order", "delay", "ta_feng", "journey")
 
 
-VARIANTS = {
+MADE_UP, REAL = ("order", "delay"), ("ta_feng", "journey")
+VARIANTS = {  # in the order of the runs
     "none": Variant(("model/encoder=none",)),
     "mean_pool": Variant(("model/encoder=mean_pool",)),
-    "gru": Variant(("model/encoder=gru",)),
-    "transformer": Variant(("model/encoder=transformer",)),
     "hstu": Variant((HSTU, *CAUSAL)),
-    "linear_recurrence": Variant((LINEAR, *CAUSAL)),
     "time_filters": Variant((FILTERS, *CAUSAL)),
+    "linear_recurrence": Variant((LINEAR, *CAUSAL)),
     "hstu pretrained": Variant((HSTU, *CAUSAL), (HSTU,)),
-    "hstu pretrained, frozen": Variant((HSTU, *CAUSAL, "frozen=true"), (HSTU,)),
-    "linear_recurrence pretrained": Variant((LINEAR, *CAUSAL), (LINEAR,)),
-    "time_filters pretrained": Variant((FILTERS, *CAUSAL), (FILTERS,)),
-    "linear_recurrence, 16 events": Variant((LINEAR, *CAUSAL, "data.feature.history=16")),
-    "linear_recurrence, 256 events": Variant((LINEAR, *CAUSAL, "data.feature.history=256")),
+    "gru": Variant(("model/encoder=gru",)),
+    "hstu, no time": Variant((HSTU, *CAUSAL, "model.encoder.time=none"), markets=MADE_UP),
+    "hstu pretrained, frozen": Variant((HSTU, *CAUSAL, "frozen=true"), (HSTU,), REAL),
+    "time_filters pretrained": Variant((FILTERS, *CAUSAL), (FILTERS,), ("delay", "journey")),
+    "hstu, 16 events": Variant((HSTU, *CAUSAL, "data.feature.history=16")),
+    "hstu, rotary": Variant((HSTU, *CAUSAL, "model.encoder.time=rotary"), markets=("order", "delay", "journey")),
+    "transformer": Variant(("model/encoder=transformer",)),
     "hstu, fourier": Variant((HSTU, *CAUSAL, "model.encoder.time=fourier")),
-    "hstu, rotary": Variant((HSTU, *CAUSAL, "model.encoder.time=rotary")),
-    "hstu, no time": Variant((HSTU, *CAUSAL, "model.encoder.time=none")),
-    "linear_recurrence, time in events": Variant((LINEAR, *CAUSAL, "model.encoder.time=events")),
-    "linear_recurrence, baskets": Variant((LINEAR, *CAUSAL, "model.encoder.tokens=baskets")),
-    "linear_recurrence, against learning by heart": Variant(
-        (LINEAR, *CAUSAL, "model.event_dropout=0.1", "model.basket_dropout=0.1", "model.closed_gate=true")
+    "hstu, against learning by heart": Variant(
+        (HSTU, *CAUSAL, "model.event_dropout=0.1", "model.basket_dropout=0.1", "model.closed_gate=true")
     ),
+    "hstu, baskets": Variant((HSTU, *CAUSAL, "model.encoder.tokens=baskets")),
+    "hstu, 256 events": Variant((HSTU, *CAUSAL, "data.feature.history=256")),
+    "linear_recurrence, time in events": Variant((LINEAR, *CAUSAL, "model.encoder.time=events")),
 }
-# each of these against the other: what the study asks
-PAIRS = (
-    ("mean_pool", "none"),
-    ("gru", "none"),
-    ("transformer", "none"),
-    ("hstu", "none"),
-    ("linear_recurrence", "none"),
-    ("time_filters", "none"),
-    ("hstu pretrained", "hstu"),
-    ("hstu pretrained, frozen", "hstu"),
-    ("linear_recurrence pretrained", "linear_recurrence"),
-    ("time_filters pretrained", "time_filters"),
-    ("linear_recurrence, 16 events", "linear_recurrence"),
-    ("linear_recurrence, 256 events", "linear_recurrence"),
-    ("hstu, fourier", "hstu"),
-    ("hstu, rotary", "hstu"),
-    ("hstu, no time", "hstu"),
-    ("linear_recurrence, time in events", "linear_recurrence"),
-    ("linear_recurrence, baskets", "linear_recurrence"),
-    ("linear_recurrence, against learning by heart", "linear_recurrence"),
-)
-
-
-class Done(NamedTuple):
-    """A finished run."""
-
-    predictions: list[Prediction]  # one for each cutoff
-    about: dict[str, Any]  # CPU-seconds, parameters, steps
+# the second is what the first is compared with
+PAIRS = {
+    name: "none" if variant.pretrained is None and "," not in name else name.replace(" pretrained", ",").split(",")[0]
+    for name, variant in VARIANTS.items()
+    if name != "none"
+}
 
 
 def market_log(name: str, market: Market) -> Path:
@@ -183,7 +166,7 @@ def run(name: str, variant: str) -> None:
     if chosen.pretrained is not None:
         first = folder.with_name(f"{folder.name}.pretrained")
         start = time.process_time()
-        words = ("data.feature.history=64", f"data.end={market.pretrained_until}", "steps=400", f"out={first}")
+        words = ("data.feature.history=64", f"data.end={market.end}", "steps=400", f"out={first}")
         pretrain(composed("pretrain", *given, *chosen.pretrained, *words, "trainer.enable_progress_bar=false"))
         seconds["pretrain"] = time.process_time() - start
         settings = (*settings, f"pretrained={first}")
@@ -199,14 +182,31 @@ def run(name: str, variant: str) -> None:
         arrays |= {f"{day} bought": truth.bought, f"{day} spent": truth.revenue}
         arrays |= {f"{day} customer": truth.customer.astype(str), f"{day} offer": truth.offer.astype(str)}
         arrays |= {f"{day} in {each}": rows for each, rows in truth.slices.items()}
-    summary = json.loads((folder / "about.json").read_text())
     about = {
         "cpu_seconds": {stage: round(value, 1) for stage, value in seconds.items()},
         "parameters": sum(each.numel() for each in model.parameters()),
-        "training": summary.get("training"),
     }
     with whole_file(folder.with_suffix(".npz")) as draft, draft.open("wb") as file:
         np.savez_compressed(file, **arrays)
     with whole_file(folder.with_suffix(".json")) as draft:
         draft.write_text(json.dumps(about))
     shutil.rmtree(folder)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="experiments/sequence.py", description=__doc__)
+    parser.add_argument("--only", default=",".join(MARKETS), help="markets, separated by commas")
+    parser.add_argument("--table", action="store_true", help="write the page")
+    chosen = parser.parse_args(arguments)
+    if chosen.table:
+        write_page()
+        return
+    for variant in VARIANTS:
+        for name in chosen.only.split(","):
+            if name in VARIANTS[variant].markets and not place(name, variant).with_suffix(".json").is_file():
+                print(f"{name}: {variant}", flush=True)
+                run(name, variant)
+
+
+if __name__ == "__main__":
+    main()
