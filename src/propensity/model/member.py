@@ -16,7 +16,6 @@ from propensity.model.base_rate import BaseRates
 from propensity.model.causal import CausalEncoder, visible_tokens
 from propensity.model.embed import EventEmbedding, OfferEmbedding
 from propensity.model.event_dropout import drop_events
-from propensity.model.event_token import EventToken
 from propensity.model.head import ChannelHead, ValueHead
 from propensity.model.length_group import encode_in_groups
 from propensity.model.outputs import SIGMA_MAX, SIGMA_MIN, Outputs, log_probability
@@ -68,9 +67,7 @@ class EnsembleMember(nn.Module):
         causal = encoder is not None and issubclass(made_by(encoder), CausalEncoder)
         self.event = EventEmbedding(sizes, width) if encoder and not causal else None
         self.encoder = encoder(width=width) if encoder else None
-        self.event_token = (
-            EventToken(sizes, width, self.encoder.tokens) if isinstance(self.encoder, CausalEncoder) else None
-        )
+        self.event_token = self.encoder.event_token(sizes, width) if isinstance(self.encoder, CausalEncoder) else None
         self.encoder_gate = nn.Parameter(torch.zeros(width)) if encoder and closed_gate else None
         self.customer = nn.Sequential(
             nn.Linear(customer_columns, customer_hidden), nn.ReLU(), nn.Linear(customer_hidden, width)
