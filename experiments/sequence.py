@@ -76,7 +76,8 @@ MARKETS = {
     ),
     "delay": Market(
         "1,500 customers, 6 categories: three are bought 19 to 23 days after their trigger",
-        ("data/source=table", f"data.source.events={LOGS}/delay.parquet", "data.source.item_columns=[category]"),
+        ("data/source=table", f"data.source.events={LOGS}/delay.parquet", "data.source.item_columns=[category]",
+         *(f"data.source.columns.{each}={each}" for each in ("customer", "day", "item", "revenue"))),
         ("data.horizon=7", "data.offer.column=category", "data.offer.min_buyers=20", *MADE_UP_LENGTH),
         "2024-12-02", ("2024-12-02", "2024-12-16"), delays,
     ),
