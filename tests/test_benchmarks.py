@@ -160,3 +160,8 @@ def test_the_benchmark_of_the_loader_compares_batches_and_measures_all_numbers_o
     results = benchmark("prefetch").main([*sizes, "--set", "training.pairs_per_batch=2000"])
     assert set(results["loader"]["batches_s"]) == {"0", "1", "2"} and set(results["training"]["share"]) == {"0", "1"}
     assert all(0 <= share <= 1 for share in results["training"]["share"].values())
+
+
+def test_grouped_and_padded_histories_agree_before_they_are_timed(benchmark):
+    took = benchmark("packing").main(["--customers=6", "--batch=3", "--events=24", "--rounds=1"])
+    assert set(took["linear_recurrence"]) == {"padded", "bucketed", "grouped"}

@@ -299,7 +299,7 @@ PARTS: dict[str, dict[str, Limit]] = {
     },
     "TimeFilters": {
         "filters": whole(1, 8_192), "taps": whole(2, 64), "shortest": number(0, 1e6, above=True),
-        "bottleneck": whole(1, 65_536), "tokens": TOKENS, "dropout": number(0, 0.99),
+        "bottleneck": whole(1, 65_536), "tokens": choice("items", "baskets", "values"), "dropout": number(0, 0.99),
     },
     "Transformer": {"layers": whole(1, 64), "heads": whole(1, 256), "dropout": number(0, 0.99)},
     "ExploreDotProduct": {},

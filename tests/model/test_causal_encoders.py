@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -11,11 +12,15 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from propensity.config import conf_folder
+from propensity.data.batch import BlockSizes, Inputs, Sizes
 from propensity.errors import ConfigurationError
 from propensity.model.causal import CausalEncoder, visible_tokens
 from propensity.model.encoder import hstu, time_filters
 from propensity.model.encoder.hstu import Hstu
 from propensity.model.encoder.linear_recurrence import LinearRecurrence, RecurrentLayer
+from propensity.model.encoder.time_filters import TimeFilters
+from propensity.model.member import EnsembleMember
+from propensity.model.repeat.mlp import RepeatMLP
 from propensity.model.scan import Complex, linear_scan, sequential_scan
 
 WIDTH = 8
@@ -229,3 +234,57 @@ def test_a_rotation_does_not_lose_precision_after_many_years() -> None:
     torch.testing.assert_close(
         encoder.at(event, far, torch.full((1, 1), 36_500.0), visible), near_state, atol=1e-6, rtol=0
     )
+
+
+def values_of(inputs: Inputs) -> tuple[EnsembleMember, Tensor]:
+    """A network whose time filters have a channel for each value, and its states of the histories."""
+    torch.manual_seed(0)
+    sizes = Sizes((5, 7), 5, 3, BlockSizes(0), BlockSizes(0), BlockSizes(0), 9, 6, 4, (1, 2))
+    encoder = functools.partial(TimeFilters, tokens="values", filters=3)
+    member = EnsembleMember(sizes, 2, 3, 1, WIDTH, encoder, RepeatMLP, None, None, None, 4, 0.0).eval()
+    return member, member.encode(inputs)
+
+
+def purchases() -> Inputs:
+    """Three customers: none, one event, and six of which two are no purchases; two attributes."""
+    torch.manual_seed(5)
+    length = torch.tensor([0, 1, 6])
+    real = torch.arange(6) < length[:, None]
+    age = torch.where(real, torch.tensor([300.0, 90, 21, 21, 7, 1]), torch.zeros(()))
+    token = torch.stack([torch.randint(0, 5, (3, 6)), torch.randint(0, 7, (3, 6))], dim=-1)
+    kind = torch.zeros(3, 6, dtype=torch.int64)
+    kind[2, 2:4] = 1
+    fields = {"token": token, "kind": kind, "channel": kind, "age": age, "amount": age, "length": length}
+    return Inputs(**{name: fields.get(name, torch.zeros(0)) for name in Inputs._fields})
+
+
+def test_filters_of_values_are_those_of_tokens_that_hold_one_value_in_each_channel() -> None:
+    given = purchases()
+    member, found = values_of(given)
+    encoder = member.encoder
+    assert isinstance(encoder, TimeFilters) and encoder.squeeze.in_features == 3 * (5 + 7)
+    one_hot = torch.nn.functional.one_hot
+    dense = torch.cat([one_hot(given.token[..., 0], 5), one_hot(given.token[..., 1], 7)], dim=-1).float()
+    dense[given.kind != 0] = 0.0
+    torch.testing.assert_close(encoder(dense, given.length, given.age), found, rtol=0, atol=1e-5)
+
+
+def test_filters_of_values_read_neither_padding_nor_events_that_are_no_purchases() -> None:
+    given = purchases()
+    real = torch.arange(6) < given.length[:, None]
+    read = (real & (given.kind == 0))[..., None]
+    other = given._replace(token=torch.where(read, given.token, 4), kind=torch.where(real, given.kind, 0))
+    torch.testing.assert_close(values_of(other)[1], values_of(given)[1], rtol=0, atol=1e-6)
+    bought = given._replace(kind=torch.zeros_like(given.kind))
+    assert not torch.allclose(values_of(bought)[1][2], values_of(given)[1][2], atol=1e-3)
+
+
+def test_several_cutoffs_of_values_equal_separate_passes() -> None:
+    given = purchases()
+    member = values_of(given)[0]
+    query = torch.tensor([0.0, 7.0, 50.0]).expand(3, -1)
+    together = member.encode_at(given, query, torch.zeros_like(query))
+    for q, days in enumerate(query[0].tolist()):
+        earlier = ((given.age > days) & (torch.arange(6) < given.length[:, None])).sum(1)
+        separate = member.encode(given._replace(age=given.age - days, length=earlier))
+        torch.testing.assert_close(together[:, q], separate, rtol=0, atol=1e-5)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from propensity.data.batch import Sizes
 from propensity.errors import ConfigurationError
 
 ITEMS, BASKETS = "items", "baskets"
@@ -70,6 +71,12 @@ class CausalEncoder(nn.Module, ABC):
             age_BL = (length_B[:, None] - position).clamp(min=0).to(event_BLD.dtype)
         query_B1 = torch.zeros_like(length_B[:, None]).to(age_BL.dtype)
         return self.at(event_BLD, age_BL, query_B1, length_B[:, None])[:, 0]
+
+    def event_token(self, sizes: Sizes, width: int) -> nn.Module:
+        """The layer that makes the tokens, `propensity.model.event_token.Tokens`, of the inputs."""
+        from propensity.model.event_token import EventToken
+
+        return EventToken(sizes, width, self.tokens)
 
     @abstractmethod
     def at(self, event_BLD: Tensor, age_BL: Tensor, query_BQ: Tensor, visible_BQ: Tensor) -> Tensor:

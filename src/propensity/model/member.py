@@ -16,8 +16,8 @@ from propensity.model.base_rate import BaseRates
 from propensity.model.causal import CausalEncoder, visible_tokens
 from propensity.model.embed import EventEmbedding, OfferEmbedding
 from propensity.model.event_dropout import drop_events
-from propensity.model.event_token import EventToken
 from propensity.model.head import ChannelHead, ValueHead
+from propensity.model.length_group import encode_in_groups
 from propensity.model.outputs import SIGMA_MAX, SIGMA_MIN, Outputs, log_probability
 from propensity.model.pairs import Pairs
 from propensity.model.season.fourier import Fourier
@@ -67,9 +67,7 @@ class EnsembleMember(nn.Module):
         causal = encoder is not None and issubclass(made_by(encoder), CausalEncoder)
         self.event = EventEmbedding(sizes, width) if encoder and not causal else None
         self.encoder = encoder(width=width) if encoder else None
-        self.event_token = (
-            EventToken(sizes, width, self.encoder.tokens) if isinstance(self.encoder, CausalEncoder) else None
-        )
+        self.event_token = self.encoder.event_token(sizes, width) if isinstance(self.encoder, CausalEncoder) else None
         self.encoder_gate = nn.Parameter(torch.zeros(width)) if encoder and closed_gate else None
         self.customer = nn.Sequential(
             nn.Linear(customer_columns, customer_hidden), nn.ReLU(), nn.Linear(customer_hidden, width)
@@ -131,9 +129,13 @@ class EnsembleMember(nn.Module):
         return self.dropout(state_BD)
 
     def encode(self, inputs: Inputs) -> Tensor:
-        """The histories as vectors (B, D)."""
-        assert self.encoder is not None
+        """The histories as vectors (B, D); in training, groups of similar length are read for themselves."""
         inputs = self._with_dropout(inputs)
+        return encode_in_groups(self.encode_padded, inputs) if self._grouped() else self.encode_padded(inputs)
+
+    def encode_padded(self, inputs: Inputs) -> Tensor:
+        """The histories as vectors (B, D), all read together."""
+        assert self.encoder is not None
         if self.event_token is not None:
             tokens = self.event_token(inputs)
             encoded_BD: Tensor = self.encoder(tokens.token, tokens.length, tokens.age)
@@ -150,10 +152,20 @@ class EnsembleMember(nn.Module):
         inputs : histories before the newest cutoff, and its season; amounts are in units.
         query_BQ, hidden_BQ : as in `visible_tokens`.
         """
+        inputs = self._with_dropout(inputs)
+        if self._grouped():
+            return encode_in_groups(self._encode_padded_at, inputs, query_BQ, hidden_BQ)
+        return self._encode_padded_at(inputs, query_BQ, hidden_BQ)
+
+    def _encode_padded_at(self, inputs: Inputs, query_BQ: Tensor, hidden_BQ: Tensor) -> Tensor:
         assert isinstance(self.encoder, CausalEncoder) and self.event_token is not None
-        tokens = self.event_token(self._with_dropout(inputs))
+        tokens = self.event_token(inputs)
         visible_BQ = visible_tokens(tokens.age, tokens.length, query_BQ, hidden_BQ)
         return self.encoder.at(tokens.token, tokens.age, query_BQ, visible_BQ)
+
+    def _grouped(self) -> bool:
+        """Only in training: scores do not depend on who else is in a block, to the last bit."""
+        return self.training and not torch.compiler.is_compiling()
 
     def _with_dropout(self, inputs: Inputs) -> Inputs:
         if not self.training or self.event_dropout == self.basket_dropout == 0:

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 from propensity.data.batch import HISTORY, Inputs, Sizes
 from propensity.errors import ConfigurationError
 from propensity.loss.multitask import Terms
-from propensity.model.causal import CausalEncoder, first_tokens, visible_tokens
+from propensity.model.causal import BASKETS, ITEMS, CausalEncoder, first_tokens, visible_tokens
 from propensity.model.event_token import EventToken, Tokens
 from propensity.pretrain.batch import PERIODS, PretrainBatch
 
@@ -82,8 +82,12 @@ class PretrainNet(nn.Module):
                 f"pretraining needs an encoder that reads a history once for many cutoffs, and {type(made).__name__} "
                 "is none; choose model/encoder=hstu, linear_recurrence or time_filters"
             )
-        self.encoder = made
-        self.event_token = EventToken(sizes, width, made.tokens)
+        tokens = made.event_token(sizes, width)
+        if not isinstance(tokens, EventToken):
+            raise ConfigurationError(
+                f"model.encoder.tokens={made.tokens} leaves no tokens to pretrain; choose one of: {ITEMS}, {BASKETS}"
+            )
+        self.encoder, self.event_token = made, tokens
         self.offer = nn.Embedding(sizes.offers, width)
         self.period = nn.Linear(width, len(PERIODS) * width)
         self.visit = nn.Linear(width, len(EDGES) - 1)
