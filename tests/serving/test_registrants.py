@@ -138,12 +138,12 @@ def test_a_service_scores_registrants_by_their_id_and_by_their_events(world: Wor
     dated = [k for k, row in enumerate(chosen) if log.customers[row, REGISTERED]]
     assert len(dated) > 5
     for k, answer in zip(dated, of_events, strict=True):
-        values = [[each.probability for each in one.scores] for one in (of_id[k], answer)]
+        values = [[each["probability"] for each in one.scores] for one in (of_id[k], answer)]
         np.testing.assert_allclose(values[0], values[1], atol=1e-6)
     features, stats = scorer.bundle.features_at(log, scorer.features.market_stats.cutoff)
     inputs = features.inputs(stats, np.flatnonzero(np.isin(features.log.customer_id, log.customer_id[chosen])))
     probability = scorer.pair_scorer(inputs._asdict())[0]
-    np.testing.assert_allclose([[each.probability for each in one.scores] for one in of_id], probability, atol=1e-5)
+    np.testing.assert_allclose([[each["probability"] for each in one.scores] for one in of_id], probability, atol=1e-5)
 
 
 def test_the_page_and_the_metrics_have_a_slice_of_those_without_a_purchase(world: World) -> None:

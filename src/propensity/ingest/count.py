@@ -97,7 +97,6 @@ class IngestCounts:
             "money": dict(self.money.sums),
             "sales": self.large.count,
             "used": self.used,
-            "purchases": self.purchases,
             "days": [self.first_day, self.last_day],
         }
 
@@ -116,7 +115,6 @@ class IngestCounts:
         self.money.sums.update(counted["money"])
         self.large.add(counted["sales"], sales, undoing)
         self.used += counted["used"]
-        self.purchases += counted["purchases"]
         self.first_day = min(self.first_day, counted["days"][0])
         self.last_day = max(self.last_day, counted["days"][1])
 

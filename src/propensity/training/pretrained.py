@@ -15,6 +15,7 @@ from propensity.config import TrainConfig
 from propensity.data.event_log import to_date, to_day
 from propensity.data.vocabulary import Vocabulary
 from propensity.errors import ConfigurationError, DataError, IntegrityError
+from propensity.model.event_token import EventToken
 from propensity.model.member import EnsembleMember
 from propensity.model.offer_net import OfferNet
 from propensity.training.storage import check_checkpoint, save_checkpoint
@@ -142,6 +143,7 @@ def start_from_pretrained(model: OfferNet, found: Pretrained, vocabulary: Vocabu
         assert isinstance(member, EnsembleMember) and member.encoder is not None and member.event_token is not None
         member.encoder.load_state_dict(_part(found.state, "encoder."))
         own, earlier = member.event_token, _part(found.state, "event_token.")
+        assert isinstance(own, EventToken)
         for name in ("kind", "weekday", "number"):
             getattr(own, name).load_state_dict(_part(earlier, f"{name}."))
         copy_rows(own.channel, vocabulary.channels, earlier["channel.weight"], found.vocabulary.channels)
