@@ -113,6 +113,18 @@ def test_a_delivery_enters_a_log_in_shards_as_one_without(tmp_path: Path) -> Non
     assert_same_log(EventLog.open(tmp_path / "shards", verify=True), EventLog.open(tmp_path / "whole"))
 
 
+def test_a_refused_append_names_the_log_in_shards_and_leaves_it(tmp_path: Path) -> None:
+    tables, key = random_tables(3), b"k" * 32
+    log = prepare(Delivery(tables), tmp_path / "log", key=key, shards=2)
+    meta = (tmp_path / "log" / META).read_bytes()
+    for wrong in (None, b"w" * 32):
+        with pytest.raises(ConfigurationError) as refused:
+            append(Delivery(between(tables, log.last_day, log.last_day + 1)), tmp_path / "log", wrong)
+        assert str(refused.value).startswith(f"{tmp_path / 'log'} stores customer ids under")
+    assert (tmp_path / "log" / META).read_bytes() == meta
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["log"]
+
+
 @pytest.mark.parametrize("shards", [20, 200])
 def test_more_shards_than_hashes_of_customers_are_refused_and_nothing_is_written(shards: int, tmp_path: Path) -> None:
     tables = random_tables(0, customers=10)

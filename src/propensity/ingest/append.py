@@ -133,6 +133,7 @@ def append(
 
 def _append_to_shards(source: Source, out: Path, key: bytes | None, keep: int | None) -> EventLog:
     """Replace a log in shards by one with the events of a source, in as many shards."""
+    check_key(LogHead(out).meta, key, out)  # before the log is copied, and with its own folder in the sentence
     with write_lock(out), replaced_log(out) as draft:
         copy_other_files(out, None, draft)
         written(EventLog.open(out, verify=True), draft).seal(draft)
