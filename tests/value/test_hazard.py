@@ -252,6 +252,18 @@ def test_trees_alone_are_what_they_are_without_a_network(shop: EventLog) -> None
     assert set(both.learners) == {*BOTH}
 
 
+@pytest.mark.parametrize("models", [BOTH, BOTH[::-1]])
+def test_learners_stand_in_the_order_of_the_setting_whose_first_gives_the_totals(
+    shop: EventLog, models: tuple[str, ...]
+) -> None:
+    orders = log_orders(shop)
+    model = fit(orders, day(0), day(300), [13], EVEN, 1, models=models)
+    assert tuple(model.learners) == models
+    mean, each = model.components(orders, day(300), [13])[1], model.candidates(orders, day(300), [13])[1]
+    assert mean is not None
+    np.testing.assert_allclose(mean.orders.sum(), each[models[0]].orders.sum())
+
+
 def log_orders(log: EventLog) -> OrderDays:
     from propensity.value.question import question
 

@@ -7,7 +7,7 @@ closed window, orders grow with a power of time that is fitted to the trees' own
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -145,8 +145,9 @@ class ValueModel(NamedTuple):
         inside, needed = self._lengths(weeks), sorted({min(w, self.longest) for w in weeks})
         further = [w for w in inside if w not in needed]
         trained = self._at_level(levelled, customers, needed)
-        curve = self._at_level(levelled, customers.part(some), further).orders.sum(axis=0) if further else ()
-        totals = dict(zip([*needed, *further], [*trained.orders[some].sum(axis=0), *curve], strict=True))
+        curve = self._at_level(levelled, customers.part(some), further).orders if further else np.empty((some.size, 0))
+        columns_of_orders = np.column_stack([trained.orders[some], curve]).T  # of each length, summed pairwise
+        totals = {w: column.sum() for w, column in zip([*needed, *further], columns_of_orders, strict=True)}
         own = growth_exponent(np.array(inside, float), np.array([totals[w] for w in inside]))
         grid = list(customers.grid)
         columns = [self._extended(trained, needed, by_model, grid, w, own) for w in weeks]
@@ -365,13 +366,12 @@ def _learners(
     models: Sequence[str], orders: OrderDays, first_day: int, cutoff: int, windows: ClosedWindows, model: Parametric,
     seed: int,
 ) -> dict[str, Learner]:  # fmt: skip
-    """The learners of some names that closed windows and the installed packages allow."""
-    learners: dict[str, Learner | None] = {}
-    if TREES in models:
-        learners[TREES] = fit_trees(windows, seed, cutoff - first_day >= LONG)
-    if NETWORK in models:
-        longest = int(windows.weeks.max())
-        learners[NETWORK] = fit_network(orders, first_day, cutoff, longest, model, seed)
+    """The learners of some names, in this order, that closed windows and the installed packages allow."""
+    fitted: dict[str, Callable[[], Learner | None]] = {
+        TREES: lambda: fit_trees(windows, seed, cutoff - first_day >= LONG),
+        NETWORK: lambda: fit_network(orders, first_day, cutoff, int(windows.weeks.max()), model, seed),
+    }
+    learners = {name: fitted[name]() for name in models}
     return {name: each for name, each in learners.items() if each is not None}
 
 
